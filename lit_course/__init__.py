@@ -1,0 +1,1 @@
+"""Supervised-learning modules for PyTorch Lightning."""

@@ -1,0 +1,236 @@
+"""What a task reports, which way is better, and how a stage gathers it over the whole split.
+
+Metrics are torchmetrics objects: a ``MetricCollection`` fed with answers and targets. Answers are
+probabilities ``(B, C)`` for more than two classes, the probability of class 1 ``(B,)`` for two,
+and predictions ``(B,)`` or ``(B, K)`` in original units for regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import (
+    MeanAbsoluteError,
+    MeanMetric,
+    MeanSquaredError,
+    Metric,
+    MetricCollection,
+    R2Score,
+)
+from torchmetrics.classification import (
+    BinaryAccuracy,
+    BinaryF1Score,
+    BinaryPrecision,
+    BinaryRecall,
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+from torchmetrics.wrappers import ClasswiseWrapper
+
+from lit_course.auroc import AUROC
+from lit_course.names import nearest
+
+SAMPLES_PER_PIECE = 16384
+
+
+class R2(R2Score):
+    """Coefficient of determination; NaN for fewer than two samples, where it is not defined."""
+
+    def compute(self) -> Tensor:
+        """R², averaged over targets."""
+        if self.total < 2:
+            return torch.full_like(self.residual.mean(), torch.nan)
+        return super().compute()
+
+
+def probabilities(outputs: Tensor) -> Tensor:
+    """Outputs of a classifier to class probabilities ``(B, C)``, float32.
+
+    Args:
+        outputs: Logits or log-probabilities ``(B, C)``, or one logit ``(B, 1)`` for two classes.
+    """
+    outputs = outputs.float()
+    if outputs.shape[1] > 1:
+        return outputs.softmax(1)
+    positive = outputs.sigmoid()
+    return torch.cat([1 - positive, positive], 1)
+
+
+def class_answers(outputs: Tensor) -> Tensor:
+    """Outputs of a classifier to what classification metrics take, see the head of this file."""
+    p = probabilities(outputs)
+    return p[:, 1] if p.shape[1] == 2 else p
+
+
+def regression_answers(outputs: Tensor) -> Tensor:
+    """Outputs ``(B, K)`` of a regressor to float64 predictions."""
+    return outputs.double()
+
+
+def classification_metrics(num_classes: int) -> MetricCollection:
+    """Accuracy, F1, precision, recall and AUROC.
+
+    Accuracy is the fraction correct. For two classes the others are of class 1, for more the
+    macro average over the classes that occur among targets or predictions, as scikit-learn's
+    are with its default labels.
+
+    Args:
+        num_classes: Number of classes, at least 2.
+    """
+    if num_classes == 2:
+        metrics: dict[str, Metric] = {
+            "accuracy": BinaryAccuracy(validate_args=False),
+            "f1": BinaryF1Score(validate_args=False),
+            "precision": BinaryPrecision(validate_args=False),
+            "recall": BinaryRecall(validate_args=False),
+        }
+    else:
+        metrics = {
+            "accuracy": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
+            "f1": MulticlassF1Score(num_classes, average="macro", validate_args=False),
+            "precision": MulticlassPrecision(num_classes, average="macro", validate_args=False),
+            "recall": MulticlassRecall(num_classes, average="macro", validate_args=False),
+        }
+    # The groups are told: torchmetrics would find them by comparing states after the first batch,
+    # and merge metrics that agree there by chance (Lightning-AI/torchmetrics issue 2916).
+    return MetricCollection(
+        {**metrics, "auroc": AUROC(num_classes)},
+        compute_groups=[["accuracy"], ["f1", "precision", "recall"], ["auroc"]],
+    )
+
+
+def per_class_metrics(num_classes: int, class_names: Sequence[str]) -> MetricCollection:
+    """F1, precision and recall of every class, named ``f1/<class>`` and so on.
+
+    Args:
+        num_classes: Number of classes, at least 2.
+        class_names: A name for each.
+    """
+    metrics: dict[str, Metric] = {
+        "f1": MulticlassF1Score(num_classes, average=None, validate_args=False),
+        "precision": MulticlassPrecision(num_classes, average=None, validate_args=False),
+        "recall": MulticlassRecall(num_classes, average=None, validate_args=False),
+    }
+    names = list(class_names)
+    named: dict[str, Metric | MetricCollection] = {
+        key: ClasswiseWrapper(metric, names, prefix=f"{key}/") for key, metric in metrics.items()
+    }
+    return MetricCollection(named, compute_groups=False)
+
+
+def regression_metrics() -> MetricCollection:
+    """MAE, MSE, RMSE and R² in the units of the target, averaged over several targets.
+
+    Sums are kept in float64: in float32 R² is wrong where the spread is small beside the mean.
+    """
+    metrics = MetricCollection(
+        {
+            "mae": MeanAbsoluteError(),
+            "mse": MeanSquaredError(),
+            "rmse": MeanSquaredError(squared=False),
+            "r2": R2(),
+        },
+        compute_groups=[["mae"], ["mse", "rmse"], ["r2"]],
+    )
+    return metrics.set_dtype(torch.float64)
+
+
+def higher_is_better(name: str, metrics: MetricCollection) -> bool:
+    """Which way a reported value is better.
+
+    Args:
+        name: Its name without the stage: ``loss``, ``accuracy``, ``mae``.
+        metrics: What the module reports beside the loss.
+
+    Raises:
+        ValueError: If it is not reported, or its metric does not know.
+    """
+    if name == "loss":
+        return False
+    reported = {key: metric.higher_is_better for key, metric in metrics.items(keep_base=True)}
+    if reported.get(name) is None:
+        known = ", ".join(["loss", *(key for key, up in reported.items() if up is not None)])
+        raise ValueError(f"no metric {name!r} to monitor{nearest(name, reported)}\nknown: {known}")
+    return bool(reported[name])
+
+
+class StageMetrics(nn.Module):
+    """The loss and the metrics of one stage, over the whole split.
+
+    Outputs are kept and given to the metrics in large pieces: a metric's update costs as much
+    Python as a small training step.
+
+    Args:
+        metrics: What is fed with answers and targets.
+        answer: From outputs to answers.
+        details: More of the same, computed on request only.
+    """
+
+    def __init__(
+        self,
+        metrics: MetricCollection,
+        answer: Callable[[Tensor], Tensor],
+        details: MetricCollection | None = None,
+    ) -> None:
+        super().__init__()
+        self.metrics = metrics
+        self.details = details
+        self.loss = MeanMetric(nan_strategy="disable").set_dtype(torch.float64)
+        self.answer = answer
+        self._clear()
+
+    def _clear(self) -> None:
+        self._pending: list[tuple[Tensor, Tensor, Tensor, Tensor | int]] = []
+        self._samples = 0
+
+    def add(self, outputs: Tensor, target: Tensor, loss: Tensor, weight: Tensor | int) -> None:
+        """Take one batch.
+
+        Args:
+            outputs: The network's outputs ``(B, ...)``.
+            target: The targets ``(B, ...)``.
+            loss: The mean loss of the batch.
+            weight: What that mean was divided by.
+        """
+        self._pending.append((outputs.detach(), target, loss.detach(), weight))
+        self._samples += len(target)
+        if self._samples >= SAMPLES_PER_PIECE:
+            self._feed()
+
+    def _feed(self) -> None:
+        if not self._pending:
+            return
+        outputs, targets, losses, weights = zip(*self._pending, strict=True)
+        loss = torch.stack(losses).double()
+        counted = isinstance(weights[0], int)
+        self.loss.update(loss, loss.new_tensor(weights) if counted else torch.stack(weights))
+        with torch.no_grad():
+            answers, target = self.answer(torch.cat(outputs)), torch.cat(targets)
+            self.metrics.update(answers, target)
+            if self.details is not None:
+                self.details.update(answers, target)
+        self._clear()
+
+    def compute(self, details: bool = False) -> dict[str, Tensor]:
+        """The value of the loss and of every metric over all samples taken since ``reset``.
+
+        Args:
+            details: Whether to add the values of ``details``.
+        """
+        self._feed()
+        values = {"loss": self.loss.compute(), **self.metrics.compute()}
+        if details and self.details is not None:
+            values.update(self.details.compute())
+        return values
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        self._clear()
+        self.loss.reset()
+        self.metrics.reset()
+        if self.details is not None:
+            self.details.reset()

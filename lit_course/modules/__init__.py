@@ -1,0 +1,7 @@
+"""LightningModules: a network, its loss, metrics, optimizer and schedule, by plain arguments."""
+
+from lit_course.modules.base import SupervisedModule
+from lit_course.modules.linear_regressor import LinearRegressor
+from lit_course.modules.mlp_classifier import MLPClassifier
+
+__all__ = ["LinearRegressor", "MLPClassifier", "SupervisedModule"]

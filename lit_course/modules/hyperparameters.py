@@ -1,0 +1,39 @@
+"""Plain hyperparameters: what a checkpoint, a YAML file and TensorBoard can all hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def plain(name: str, value: Any) -> Any:
+    """Turn a hyperparameter into ``str | int | float | bool | None | list | dict``.
+
+    Tuples become lists, NumPy scalars numbers, paths strings, so that every checkpoint loads with
+    ``weights_only=True``.
+
+    Args:
+        name: Its name, for the message.
+        value: Its value.
+
+    Raises:
+        TypeError: If it is anything else: a function, a class, a tensor, a module.
+    """
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [plain(name, item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(f"{name}.{key}", item) for key, item in value.items()}
+    raise TypeError(
+        f"{name} must be a plain value (text, number, list, mapping), found "
+        f"{type(value).__name__}: for a network, loss or metric of your own, subclass and "
+        "override configure_network, configure_loss or configure_metrics"
+    )

@@ -1,0 +1,210 @@
+"""Linear regression by gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from lit_course.losses import REGRESSION_LOSSES, make_loss
+from lit_course.metrics import regression_answers, regression_metrics
+from lit_course.modules.base import SupervisedModule
+from lit_course.modules.survey import Survey
+from lit_course.networks import LinearModel
+from lit_course.optimizers import Interval
+
+
+class LinearRegressor(SupervisedModule):
+    """Linear regression, with polynomial features and penalties on request.
+
+    Takes raw features ``(B, D)``, scales them itself, and gives predictions ``(B, out_features)``
+    in original units. Targets are ``(B,)`` or ``(B, 1)`` for one output, ``(B, K)`` for K.
+
+    Reports loss, MAE, MSE, RMSE and R² of every split, in original units.
+
+    Args:
+        in_features: Features per sample after flattening; left out, the data module says it.
+        out_features: Number of targets.
+        degree: Degree of the polynomial features: all monomials up to it, as in scikit-learn.
+        bias: Whether there is an intercept.
+        standardize: Subtract the training mean and divide by the training deviation of every
+            (polynomial) feature, inside the network. ``coefficients()`` undoes it.
+        initial_weights: The linear layer's weights in the order of the features, output after
+            output, then its intercepts; null draws them as ``torch.nn.Linear`` does.
+        loss: ``mse``, ``l1``, ``smooth_l1`` or ``huber``.
+        loss_options: Options of the loss: ``beta`` of ``smooth_l1``, ``delta`` of ``huber``.
+        l1: Lasso's ``alpha``: training adds ``2 · l1 · sum|w|`` to the mean loss, so that
+            with ``mse`` the minimum is that of scikit-learn's ``Lasso``.
+        l2: Ridge's ``alpha``: training adds ``l2 / n · sum w²``, n the number of training
+            samples, so that with ``mse`` the minimum is that of scikit-learn's ``Ridge``. Both
+            are of the standardised weights, never of the intercept, and divided by
+            ``out_features`` as the mean loss is.
+        optimizer: Name of an optimizer of ``torch.optim``.
+        lr: Learning rate.
+        optimizer_options: Its other options, as torch names them.
+        lr_scheduler: Name of a schedule of ``torch.optim.lr_scheduler``, or ``LinearDecay``.
+        lr_scheduler_options: Its options, as torch names them; lengths may be left out.
+        lr_interval: Whether the schedule counts epochs or optimizer steps. ReduceLROnPlateau
+            counts validations.
+        lr_frequency: Step the schedule at every n-th of these.
+        warmup_steps: The first updates run at (t + 1) / warmup_steps of the rate.
+        monitor: What drives plateau schedule, best checkpoint and early stopping; null is
+            ``val/loss``, without validation data ``train/loss``.
+        freeze: Glob patterns over parameter names, such as ``network.linear.bias``.
+        init_from: Checkpoint to start the weights from; what does not fit starts new.
+        schema: Names of features and targets, filled in from the data module.
+
+    Raises:
+        ValueError: If arguments are unknown or contradict each other.
+    """
+
+    network: LinearModel
+
+    def __init__(
+        self,
+        in_features: int | None = None,
+        out_features: int = 1,
+        degree: int = 1,
+        bias: bool = True,
+        standardize: bool = True,
+        initial_weights: list[float] | None = None,
+        loss: str = "mse",
+        loss_options: dict[str, Any] | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        optimizer: str = "Adam",
+        lr: float = 1e-3,
+        optimizer_options: dict[str, Any] | None = None,
+        lr_scheduler: str | None = None,
+        lr_scheduler_options: dict[str, Any] | None = None,
+        lr_interval: Interval = "epoch",
+        lr_frequency: int = 1,
+        warmup_steps: int = 0,
+        monitor: str | None = None,
+        freeze: list[str] = [],  # noqa: B006  # read only
+        init_from: str | None = None,
+        schema: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            optimizer=optimizer,
+            lr=lr,
+            optimizer_options=optimizer_options,
+            lr_scheduler=lr_scheduler,
+            lr_scheduler_options=lr_scheduler_options,
+            lr_interval=lr_interval,
+            lr_frequency=lr_frequency,
+            warmup_steps=warmup_steps,
+            monitor=monitor,
+            freeze=freeze,
+            init_from=init_from,
+            schema=schema,
+        )
+        self.save_hyperparameters(logger=False)
+        if out_features < 1 or degree < 1:
+            raise ValueError(
+                f"out_features and degree must be at least 1, found {out_features} and {degree}"
+            )
+        if l1 < 0 or l2 < 0:
+            raise ValueError(f"l1 and l2 must not be negative, found {l1} and {l2}")
+        self.in_features = in_features
+        self.out_features = out_features
+        self.degree = degree
+        self.bias = bias
+        self.standardize = standardize
+        self.initial_weights = initial_weights
+        self.loss_name = loss
+        self.loss_options = dict(loss_options or {})
+        self.l1 = l1
+        self.l2 = l2
+        self.configure_loss()  # refuses a bad name or option before any data is read
+        # Known when training starts; a buffer, so that a resumed run has the same penalty.
+        self.num_samples: Tensor
+        self.register_buffer("num_samples", torch.zeros((), dtype=torch.int64))
+        self.declare()
+
+    def configure_network(self) -> nn.Module:
+        """A ``LinearModel`` from raw features to predictions."""
+        assert self.in_features is not None
+        model = LinearModel(
+            self.in_features,
+            self.out_features,
+            degree=self.degree,
+            bias=self.bias,
+            standardize=self.standardize,
+        )
+        if self.initial_weights is not None:
+            parameters = list(model.linear.parameters())
+            expected = sum(parameter.numel() for parameter in parameters)
+            if len(self.initial_weights) != expected:
+                raise ValueError(
+                    f"initial_weights needs {expected} values, found {len(self.initial_weights)}: "
+                    "the weights in the order of the features, then the intercept"
+                )
+            nn.utils.vector_to_parameters(torch.tensor(self.initial_weights), parameters)
+        return model
+
+    def configure_loss(self) -> nn.Module:
+        """The loss by name."""
+        return make_loss(self.loss_name, REGRESSION_LOSSES, self.loss_options)
+
+    def configure_metrics(self) -> MetricCollection:
+        """MAE, MSE, RMSE, R²."""
+        return regression_metrics()
+
+    @staticmethod
+    def answer(outputs: Tensor) -> Tensor:
+        """Predictions in float64."""
+        return regression_answers(outputs)
+
+    def check_target(self, y: Tensor, outputs: Tensor) -> Tensor:
+        """Targets as floats of the shape of the predictions.
+
+        Raises:
+            ValueError: If they are of another shape: torch would broadcast, and learn the mean.
+        """
+        if y.ndim == 1 and outputs.shape[1] == 1:
+            y = y[:, None]
+        if y.shape != outputs.shape:
+            raise ValueError(
+                f"targets must be of shape {tuple(outputs.shape)}, found {tuple(y.shape)}: "
+                f"give one column for each of the {outputs.shape[1]} outputs, or set out_features"
+            )
+        return y.to(outputs.dtype)
+
+    def check_values(self, y: Tensor) -> None:
+        """Refuse NaN and infinite targets."""
+        if not y.isfinite().all():
+            raise ValueError("targets must be finite, found NaN or infinity: drop those samples")
+
+    def learn(self, survey: Survey) -> None:
+        """Count the training samples, which Ridge's penalty is relative to."""
+        if self.l2:
+            self.num_samples.fill_(survey.num_samples)
+
+    def penalty(self) -> Tensor | None:
+        """What ``l1`` and ``l2`` add to the mean loss."""
+        if not self.l1 and not self.l2:
+            return None
+        weight = self.network.linear.weight
+        lasso = 2 * self.l1 * weight.abs().sum()
+        ridge = self.l2 / self.num_samples.clamp_min(1) * weight.square().sum()
+        return (lasso + ridge) / self.out_features
+
+    def coefficients(self) -> dict[str, Tensor]:
+        """The fitted line in original units, whatever the standardisation.
+
+        Returns:
+            The weight of each (polynomial) feature by name, and ``intercept``; each a float64
+            tensor ``()`` for one output, ``(out_features,)`` for several.
+        """
+        weight, intercept = self.network.original_weights()
+        names = self.schema.get("feature_names") or [f"x{i}" for i in range(self.in_features or 0)]
+        columns = torch.cat([weight, intercept[:, None]], 1).T
+        values = columns.squeeze(1) if self.out_features == 1 else columns
+        return dict(zip([*self.network.feature_names(names), "intercept"], values, strict=True))
+
+    def predictions(self, outputs: Tensor) -> dict[str, Any]:
+        """Predictions ``(B,)``, ``(B, out_features)`` for several outputs."""
+        return {"prediction": outputs.squeeze(1) if self.out_features == 1 else outputs}

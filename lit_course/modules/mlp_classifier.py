@@ -1,0 +1,272 @@
+"""Multilayer perceptron for classification."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from lit_course.losses import CLASSIFICATION_LOSSES, make_loss
+from lit_course.metrics import (
+    StageMetrics,
+    class_answers,
+    classification_metrics,
+    per_class_metrics,
+    probabilities,
+)
+from lit_course.modules.base import Stage, SupervisedModule
+from lit_course.modules.survey import Survey
+from lit_course.networks import MLP
+from lit_course.optimizers import Interval
+
+
+class MLPClassifier(SupervisedModule):
+    """Multilayer perceptron for two or more classes.
+
+    Takes raw features, ``(B, D)`` or images ``(B, C, H, W)``, flattens and scales them itself, and
+    gives logits ``(B, num_classes)`` (with the loss ``bce`` one logit ``(B, 1)``). Targets are
+    integer labels ``(B,)`` from 0 to ``num_classes - 1``.
+
+    Reports loss, accuracy, F1, precision, recall and AUROC of every split: for two classes of
+    class 1, for more the macro average, as scikit-learn with its default labels.
+
+    Args:
+        in_features: Features per sample after flattening; left out, the data module says it.
+        num_classes: Number of classes; left out, the data module says it.
+        hidden_features: Width of each hidden layer; ``[]`` is a linear classifier.
+        activation: relu, gelu, silu, elu, leaky_relu, mish, selu, sigmoid, tanh or identity.
+        normalization: ``batch`` or ``layer`` after every hidden linear layer, or null.
+        dropout: Probability of dropping a hidden unit in training, in [0, 1).
+        initialization: kaiming_normal, kaiming_uniform, xavier_normal, xavier_uniform or
+            orthogonal for the weights, with biases at zero; null keeps torch's own.
+        output_activation: ``relu`` after the last layer (the course's fault, to be seen), or null.
+            The loss ``nll`` brings its own ``log_softmax``.
+        standardize: Subtract the training mean and divide by the training deviation of every
+            feature (of every channel of an image), inside the network.
+        loss: ``cross_entropy``, ``nll``, ``bce`` (two classes, one logit) or ``focal``.
+        loss_options: Options of the loss: ``gamma`` and ``alpha`` of ``focal``.
+        label_smoothing: Share of the target spread over all classes, in [0, 1); cross_entropy, bce.
+        class_weights: One weight per class, or ``balanced``: inversely proportional to the number
+            of training samples of the class, as in scikit-learn.
+        optimizer: Name of an optimizer of ``torch.optim``.
+        lr: Learning rate.
+        optimizer_options: Its other options, as torch names them.
+        lr_scheduler: Name of a schedule of ``torch.optim.lr_scheduler``, or ``LinearDecay``.
+        lr_scheduler_options: Its options, as torch names them; lengths may be left out.
+        lr_interval: Whether the schedule counts epochs or optimizer steps. ReduceLROnPlateau
+            counts validations.
+        lr_frequency: Step the schedule at every n-th of these.
+        warmup_steps: The first updates run at (t + 1) / warmup_steps of the rate.
+        monitor: What drives plateau schedule, best checkpoint and early stopping; null is
+            ``val/loss``, without validation data ``train/loss``.
+        freeze: Glob patterns over parameter names, such as ``network.linear1.*``.
+        init_from: Checkpoint to start the weights from; what does not fit starts new.
+        schema: Names of features and classes, filled in from the data module.
+
+    Raises:
+        ValueError: If arguments are unknown or contradict each other.
+    """
+
+    SIZES = ("in_features", "num_classes")
+
+    def __init__(
+        self,
+        in_features: int | None = None,
+        num_classes: int | None = None,
+        hidden_features: list[int] = [512, 512],  # noqa: B006  # read only; shown by --help
+        activation: str = "relu",
+        normalization: Literal["batch", "layer"] | None = None,
+        dropout: float = 0.0,
+        initialization: str | None = None,
+        output_activation: str | None = None,
+        standardize: bool = True,
+        loss: str = "cross_entropy",
+        loss_options: dict[str, Any] | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: list[float] | Literal["balanced"] | None = None,
+        optimizer: str = "Adam",
+        lr: float = 1e-3,
+        optimizer_options: dict[str, Any] | None = None,
+        lr_scheduler: str | None = None,
+        lr_scheduler_options: dict[str, Any] | None = None,
+        lr_interval: Interval = "epoch",
+        lr_frequency: int = 1,
+        warmup_steps: int = 0,
+        monitor: str | None = None,
+        freeze: list[str] = [],  # noqa: B006  # read only
+        init_from: str | None = None,
+        schema: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            optimizer=optimizer,
+            lr=lr,
+            optimizer_options=optimizer_options,
+            lr_scheduler=lr_scheduler,
+            lr_scheduler_options=lr_scheduler_options,
+            lr_interval=lr_interval,
+            lr_frequency=lr_frequency,
+            warmup_steps=warmup_steps,
+            monitor=monitor,
+            freeze=freeze,
+            init_from=init_from,
+            schema=schema,
+        )
+        self.save_hyperparameters(logger=False)
+        self.in_features = in_features
+        self.num_classes = num_classes
+        self.hidden_features = list(hidden_features)
+        self.activation = activation
+        self.normalization = normalization
+        self.dropout = dropout
+        self.initialization = initialization
+        self.output_activation = output_activation
+        self.standardize = standardize
+        self.loss_name = loss
+        self.loss_options = dict(loss_options or {})
+        self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
+        self._check_loss()
+        self.declare()
+
+    def _check_loss(self) -> None:
+        if self.loss_name == "bce" and self.num_classes not in (None, 2):
+            raise ValueError(
+                f"loss 'bce' is for two classes, found num_classes={self.num_classes}: "
+                "use cross_entropy"
+            )
+        if not 0 <= self.dropout < 1 or not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"dropout and label_smoothing are shares in [0, 1), found {self.dropout} and "
+                f"{self.label_smoothing}"
+            )
+        taken = "log_softmax" if self.loss_name == "nll" else "relu"
+        if self.output_activation not in (None, taken):
+            raise ValueError(
+                f"output_activation {self.output_activation!r} contradicts loss "
+                f"{self.loss_name!r}: leave it out"
+                + (
+                    ", nll brings its own log_softmax"
+                    if self.loss_name == "nll"
+                    else f" (or give {taken!r}), {self.loss_name} works on logits"
+                )
+            )
+        weights = self.class_weights
+        if isinstance(weights, str) and weights != "balanced":
+            raise ValueError(f"class_weights must be a list or 'balanced', found {weights!r}")
+        if isinstance(weights, list) and self.num_classes not in (None, len(weights)):
+            raise ValueError(
+                f"class_weights has {len(weights)} values for {self.num_classes} classes: "
+                "give one a class"
+            )
+        if isinstance(weights, list) and min(weights, default=-1) < 0:
+            raise ValueError(f"class_weights must not be negative, found {weights}")
+
+    def configure_network(self) -> nn.Module:
+        """An ``MLP`` from raw features to logits (log-probabilities for ``nll``)."""
+        assert self.in_features is not None
+        assert self.num_classes is not None
+        return MLP(
+            self.in_features,
+            self.hidden_features,
+            1 if self.loss_name == "bce" else self.num_classes,
+            activation=self.activation,
+            normalization=self.normalization,
+            dropout=self.dropout,
+            initialization=self.initialization,
+            output_activation="log_softmax" if self.loss_name == "nll" else self.output_activation,
+            standardize=self.standardize,
+        )
+
+    def configure_loss(self) -> nn.Module:
+        """The loss by name, its class weights a buffer."""
+        self._check_loss()  # the number of classes may have come since
+        weights = self.class_weights
+        return make_loss(
+            self.loss_name,
+            CLASSIFICATION_LOSSES,
+            self.loss_options,
+            class_weights=[1.0] * (self.num_classes or 0) if weights == "balanced" else weights,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def configure_metrics(self) -> MetricCollection:
+        """Accuracy, F1, precision, recall, AUROC."""
+        assert self.num_classes is not None
+        return classification_metrics(self.num_classes)
+
+    def detail_metrics(self) -> MetricCollection:
+        """F1, precision and recall of every class, by name."""
+        return per_class_metrics(len(self.class_names), self.class_names)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, from the data module; their numbers where it has none."""
+        names = self.schema.get("class_names")
+        return list(names) if names else [str(c) for c in range(self.num_classes or 0)]
+
+    @staticmethod
+    def answer(outputs: Tensor) -> Tensor:
+        """Probabilities, see ``metrics.py``."""
+        return class_answers(outputs)
+
+    def check_target(self, y: Tensor, outputs: Tensor) -> Tensor:
+        """Labels as int64 ``(B,)``.
+
+        Raises:
+            ValueError: If they are of another shape, or not integers.
+        """
+        if y.shape != outputs.shape[:1]:
+            raise ValueError(
+                f"labels must be of shape ({len(outputs)},), found {tuple(y.shape)}: "
+                "give the number of the class for each sample"
+            )
+        if y.is_floating_point() or y.is_complex():
+            raise ValueError(f"labels must be integers, found {y.dtype}: convert them with .long()")
+        return y.long()
+
+    def check_values(self, y: Tensor) -> None:
+        """Refuse labels outside of 0 to ``num_classes - 1``."""
+        assert self.num_classes is not None
+        outside = (y < 0) | (y >= self.num_classes)
+        if outside.any():
+            raise ValueError(
+                f"labels must be in 0..{self.num_classes - 1}, found {int(y[outside][0])}: "
+                "number the classes from 0, or give num_classes"
+            )
+
+    def learn(self, survey: Survey) -> None:
+        """Balanced class weights: ``samples / (classes · samples of the class)``."""
+        if self.class_weights != "balanced":
+            return
+        assert self.num_classes is not None
+        buffer = self.loss.class_weights
+        assert isinstance(buffer, Tensor)
+        counts = torch.zeros(self.num_classes)
+        counts[: len(survey.class_counts)] = survey.class_counts.float()
+        # A class that is never seen has no sample to weigh.
+        weights = (counts.sum() / (self.num_classes * counts)).where(counts > 0, 1.0)
+        buffer.copy_(weights)
+
+    def after_report(self, stage: Stage, metrics: StageMetrics) -> None:
+        """Name the classes that AUROC had to leave out, when evaluating."""
+        undefined = getattr(metrics.metrics, "auroc", None)
+        left_out = [self.class_names[c] for c in getattr(undefined, "undefined", [])]
+        if left_out and self.trainer.state.fn != "fit":
+            rank_zero_warn(
+                f"{stage}/auroc leaves out classes without positive or negative samples: "
+                + ", ".join(left_out)
+            )
+
+    def predictions(self, outputs: Tensor) -> dict[str, Any]:
+        """Class ``(B,)`` int64, class name (list of B) and probabilities ``(B, num_classes)``."""
+        p = probabilities(outputs)
+        classes = p.argmax(1)
+        names = self.class_names
+        return {
+            "class": classes,
+            "class_name": [names[c] for c in classes.tolist()],
+            "probabilities": p,
+        }

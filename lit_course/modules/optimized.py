@@ -1,0 +1,178 @@
+"""Optimizer and schedule of a module: by name, stepped when they should be."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from math import ceil
+from typing import Any, Literal
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from lit_course.modules.hyperparameters import plain
+from lit_course.optimizers import (
+    Interval,
+    PacedSchedule,
+    check_optimizer,
+    check_schedule,
+    make_optimizer,
+    make_schedule,
+    schedule_steps,
+)
+
+PLATEAU = "ReduceLROnPlateau"
+
+
+class OptimizedModule(LightningModule, ABC):
+    """A module whose optimizer and learning-rate schedule are declared by plain arguments."""
+
+    def __init__(
+        self,
+        *,
+        optimizer: str,
+        lr: float,
+        optimizer_options: Mapping[str, Any] | None,
+        lr_scheduler: str | None,
+        lr_scheduler_options: Mapping[str, Any] | None,
+        lr_interval: Interval,
+        lr_frequency: int,
+        warmup_steps: int,
+        monitor: str | None,
+    ) -> None:
+        super().__init__()
+        self.optimizer = optimizer
+        self.lr = lr
+        self.optimizer_options = plain("optimizer_options", optimizer_options or {})
+        self.lr_scheduler = lr_scheduler
+        self.lr_scheduler_options = plain("lr_scheduler_options", lr_scheduler_options or {})
+        self.lr_interval = lr_interval
+        self.lr_frequency = lr_frequency
+        self.warmup_steps = warmup_steps
+        self.monitor = monitor
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
+        check_optimizer(self.optimizer, self.lr, self.optimizer_options)
+        check_schedule(self.lr_scheduler, self.lr, self.lr_scheduler_options)
+        if self.lr_interval not in ("epoch", "step"):
+            raise ValueError(f"lr_interval must be 'epoch' or 'step', found {self.lr_interval!r}")
+        if self.lr_frequency < 1:
+            raise ValueError(f"lr_frequency must be at least 1, found {self.lr_frequency}")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be at least 0, found {self.warmup_steps}")
+        if self.lr_scheduler == "OneCycleLR" and self.warmup_steps:
+            raise ValueError("OneCycleLR has its own warm-up (pct_start): leave out warmup_steps")
+        if self.lr_scheduler == PLATEAU and self.lr_interval == "step":
+            raise ValueError(
+                f"{PLATEAU} counts validations: leave lr_interval at 'epoch', and set the "
+                "Trainer's val_check_interval to validate more often"
+            )
+
+        if self.monitor is not None and not self.monitor.startswith(("train/", "val/")):
+            raise ValueError(f"monitor must be 'val/...' or 'train/...', found {self.monitor!r}")
+
+    @abstractmethod
+    def higher_is_better(self, name: str) -> bool:
+        """Which way a reported value is better, by its name without the stage."""
+
+    @property
+    def monitored(self) -> str:
+        """The value that drives the plateau schedule, the best checkpoint and early stopping.
+
+        ``monitor``, or ``val/loss``; without validation data its counterpart on the training split.
+        """
+        name = self.monitor or "val/loss"
+        return name if self._validates() else "train/" + name.partition("/")[2]
+
+    @property
+    def monitor_mode(self) -> Literal["min", "max"]:
+        """Which way the monitored value is better."""
+        name = (self.monitor or "val/loss").partition("/")[2]
+        return "max" if self.higher_is_better(name) else "min"
+
+    def check_direction(self) -> None:
+        """Refuse a monitor that is not reported, and a plateau ``mode`` against its direction.
+
+        Raises:
+            ValueError: Naming what is reported, or the contradiction.
+        """
+        mode = self.lr_scheduler_options.get("mode", self.monitor_mode)
+        if self.lr_scheduler == PLATEAU and mode != self.monitor_mode:
+            raise ValueError(
+                f"{PLATEAU}: mode {mode!r} contradicts the monitored "
+                f"{self.monitor or 'val/loss'}, which is better "
+                f"{'higher' if self.monitor_mode == 'max' else 'lower'}: leave mode out"
+            )
+
+    def _validates(self) -> bool:
+        if self._trainer is None:
+            return True
+        # Ours say how many rows are held out; Lightning calls an empty list of loaders validation.
+        sizes = getattr(getattr(self.trainer, "datamodule", None), "split_sizes", {"val": 1})
+        return bool(self.trainer.enable_validation and sizes["val"])
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimizer over what is not frozen, and its schedule."""
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = make_optimizer(self.optimizer, trainable, self.lr, self.optimizer_options)
+        if self.lr_scheduler is None and not self.warmup_steps:
+            return optimizer
+        schedule = None
+        if self.lr_scheduler is not None:
+            options = dict(self.lr_scheduler_options)
+            if self.lr_scheduler == PLATEAU:
+                options["mode"] = self.monitor_mode
+            schedule = make_schedule(
+                self.lr_scheduler, optimizer, self.lr, options, self._schedule_steps
+            )
+            if not self.warmup_steps and self.lr_scheduler != PLATEAU:
+                return {
+                    "optimizer": optimizer,
+                    "lr_scheduler": {
+                        "scheduler": schedule,
+                        "interval": self.lr_interval,
+                        "frequency": self.lr_frequency,
+                    },
+                }
+        paced = PacedSchedule(
+            optimizer,
+            schedule,
+            counts_updates=self.lr_interval == "step",
+            frequency=self.lr_frequency,
+            warmup_steps=self.warmup_steps,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": paced, "interval": "step"}}
+
+    def _schedule_steps(self) -> int:
+        trainer = self.trainer
+        # Sets the training loader up, which its length needs.
+        total_updates = trainer.estimated_stepping_batches
+        return schedule_steps(
+            self.lr_interval,
+            self.lr_frequency,
+            total_updates=total_updates,
+            updates_per_epoch=ceil(trainer.num_training_batches / trainer.accumulate_grad_batches),
+            warmup_steps=self.warmup_steps,
+        )
+
+    def advance_schedule(self, values: Mapping[str, Tensor], epoch_ended: bool) -> None:
+        """Step a schedule that Lightning can't step at the right moment.
+
+        Called with every report, so before the checkpoint of that epoch or validation is written:
+        Lightning steps ``ReduceLROnPlateau`` after it, and a resumed run would lose a reduction.
+
+        Args:
+            values: What was just reported, by full name.
+            epoch_ended: Whether it ends a training epoch.
+        """
+        schedule = self.lr_schedulers()
+        if not isinstance(schedule, PacedSchedule) or schedule.counts_updates:
+            return
+        if isinstance(schedule.schedule, ReduceLROnPlateau):
+            if self.monitored in values:
+                schedule.advance(float(values[self.monitored]))
+        elif epoch_ended:
+            schedule.advance()

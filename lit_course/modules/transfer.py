@@ -1,0 +1,75 @@
+"""Starting from trained weights: freezing what shall stay, loading what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
+    """Switch off the gradients of the parameters that match, so that training leaves them alone.
+
+    Args:
+        model: Whose parameters.
+        patterns: Glob patterns over their names, such as ``network.linear1.*``.
+
+    Returns:
+        The normalisation layers that keep their running statistics too: those with parameters
+        that are all frozen.
+
+    Raises:
+        ValueError: If a pattern matches nothing, or nothing is left to train.
+    """
+    parameters = dict(model.named_parameters())
+    for pattern in patterns:
+        matching = [name for name in parameters if fnmatchcase(name, pattern)]
+        if not matching:
+            raise ValueError(
+                f"freeze: {pattern!r} matches no parameter\nparameters: {', '.join(parameters)}"
+            )
+        for name in matching:
+            parameters[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        raise ValueError(f"freeze: {list(patterns)} leaves no parameter to train")
+    return [
+        layer
+        for layer in model.modules()
+        if isinstance(layer, nn.modules.batchnorm._NormBase)
+        and (own := list(layer.parameters()))
+        and not any(parameter.requires_grad for parameter in own)
+    ]
+
+
+def load_weights(network: nn.Module, path: str) -> list[str]:
+    """Load the network's weights from a checkpoint, where names and shapes agree.
+
+    Args:
+        network: What to load into.
+        path: A checkpoint of any of our modules.
+
+    Returns:
+        The names that did not fit and start new.
+
+    Raises:
+        ValueError: If the file holds no such weights, or not one of them fits.
+    """
+    prefix = "network."
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    saved = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint.get("state_dict", {}).items()
+        if name.startswith(prefix)
+    }
+    own = network.state_dict()
+    fitting = {
+        name: value
+        for name, value in saved.items()
+        if name in own and own[name].shape == value.shape
+    }
+    if not fitting:
+        raise ValueError(f"init_from: no layer of {path} fits this network")
+    network.load_state_dict(fitting, strict=False)
+    return [name for name in own if name not in fitting]

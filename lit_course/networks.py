@@ -1,0 +1,182 @@
+"""The networks, in plain torch: usable without Lightning. Raw features in, outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations_with_replacement
+
+import torch
+from torch import Tensor, nn
+
+from lit_course.names import lookup
+from lit_course.scaling import InputScaling, as_float
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+    "leaky_relu": nn.LeakyReLU,
+    "mish": nn.Mish,
+    "selu": nn.SELU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "identity": nn.Identity,
+}
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+}
+INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "kaiming_normal": nn.init.kaiming_normal_,
+    "kaiming_uniform": nn.init.kaiming_uniform_,
+    "orthogonal": nn.init.orthogonal_,
+    "xavier_normal": nn.init.xavier_normal_,
+    "xavier_uniform": nn.init.xavier_uniform_,
+}
+OUTPUT_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "log_softmax": lambda: nn.LogSoftmax(dim=1),
+}
+
+
+class MLP(nn.Sequential):
+    """Multilayer perceptron: scaling, then hidden layers, then one linear output layer.
+
+    A hidden layer is ``linear<i>``, ``normalization<i>``, ``activation<i>``, ``dropout<i>``, in
+    this order, those that are asked for; the last layer is ``output``. ``hidden_features=[]``
+    is a linear model.
+
+    Args:
+        in_features: Features per sample after flattening.
+        hidden_features: Width of each hidden layer.
+        out_features: Width of the output.
+        activation: One of ``ACTIVATIONS``.
+        normalization: ``batch``, ``layer`` or None.
+        dropout: Probability of dropping a hidden unit, in [0, 1).
+        initialization: One of ``INITIALIZATIONS`` for the weights, biases then start at zero;
+            None keeps torch's own.
+        output_activation: ``relu`` or ``log_softmax`` after the last layer; None for neither.
+        standardize: Whether the inputs are standardised, see ``InputScaling``.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: Sequence[int],
+        out_features: int,
+        *,
+        activation: str = "relu",
+        normalization: str | None = None,
+        dropout: float = 0.0,
+        initialization: str | None = None,
+        output_activation: str | None = None,
+        standardize: bool = True,
+    ) -> None:
+        super().__init__()
+        make_activation = lookup("activation", activation, ACTIVATIONS)
+        self.add_module("scaling", InputScaling(in_features, standardize))
+        width = in_features
+        for i, hidden in enumerate(hidden_features, start=1):
+            self.add_module(f"linear{i}", nn.Linear(width, hidden))
+            if normalization is not None:
+                make_normalization = lookup("normalization", normalization, NORMALIZATIONS)
+                self.add_module(f"normalization{i}", make_normalization(hidden))
+            self.add_module(f"activation{i}", make_activation())
+            if dropout:
+                self.add_module(f"dropout{i}", nn.Dropout(dropout))
+            width = hidden
+        self.add_module("output", nn.Linear(width, out_features))
+        if output_activation is not None:
+            make_output = lookup("output activation", output_activation, OUTPUT_ACTIVATIONS)
+            self.add_module("output_activation", make_output())
+        if initialization is not None:
+            self._initialize(lookup("initialization", initialization, INITIALIZATIONS))
+
+    def _initialize(self, fill: Callable[[Tensor], Tensor]) -> None:
+        for layer in self:
+            if isinstance(layer, nn.Linear):
+                fill(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+
+class PolynomialFeatures(nn.Module):
+    """All monomials of the features up to a degree, without the constant.
+
+    The order is scikit-learn's: for features ``a, b`` and degree 2: ``a, b, a², ab, b²``.
+
+    Args:
+        in_features: Features per sample after flattening.
+        degree: Highest total degree, at least 1.
+    """
+
+    def __init__(self, in_features: int, degree: int) -> None:
+        super().__init__()
+        self.monomials = [
+            monomial
+            for d in range(1, degree + 1)
+            for monomial in combinations_with_replacement(range(in_features), d)
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw features ``(B, ...)`` to floats ``(B, number of monomials)``."""
+        x = as_float(x.flatten(1), torch.get_default_dtype())
+        return torch.stack([x[:, monomial].prod(1) for monomial in self.monomials], dim=1)
+
+    def names(self, feature_names: Sequence[str]) -> list[str]:
+        """Name each monomial as scikit-learn does: ``a``, ``b``, ``a^2``, ``a b``, ``b^2``."""
+        return [
+            " ".join(
+                feature_names[i] + (f"^{n}" if (n := monomial.count(i)) > 1 else "")
+                for i in sorted(set(monomial))
+            )
+            for monomial in self.monomials
+        ]
+
+
+class LinearModel(nn.Sequential):
+    """One linear layer on scaled, possibly expanded, inputs.
+
+    Args:
+        in_features: Features per sample after flattening.
+        out_features: Number of outputs.
+        degree: Degree of the polynomial features; 1 takes the features as they are.
+        bias: Whether the layer has an intercept.
+        standardize: Whether the (expanded) features are standardised, see ``InputScaling``.
+    """
+
+    scaling: InputScaling
+    linear: nn.Linear
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int = 1,
+        *,
+        degree: int = 1,
+        bias: bool = True,
+        standardize: bool = True,
+    ) -> None:
+        super().__init__()
+        width = in_features
+        if degree > 1:
+            polynomial = PolynomialFeatures(in_features, degree)
+            self.add_module("polynomial", polynomial)
+            width = len(polynomial.monomials)
+        self.add_module("scaling", InputScaling(width, standardize))
+        self.add_module("linear", nn.Linear(width, out_features, bias=bias))
+
+    def feature_names(self, raw: Sequence[str]) -> list[str]:
+        """Name what the linear layer weighs, given the names of the raw features."""
+        polynomial = getattr(self, "polynomial", None)
+        return polynomial.names(raw) if polynomial is not None else list(raw)
+
+    def original_weights(self) -> tuple[Tensor, Tensor]:
+        """Weights ``(out, features)`` and intercept ``(out,)`` in original units, float64."""
+        weight = self.linear.weight.detach().double()
+        bias = self.linear.bias
+        intercept = weight.new_zeros(len(weight)) if bias is None else bias.detach().double()
+        if self.scaling.standardize:
+            weight = weight / self.scaling.std
+            intercept = intercept - weight @ self.scaling.mean.double()
+        return weight, intercept

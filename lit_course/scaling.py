@@ -1,0 +1,125 @@
+"""Input scaling: column statistics gathered in float64, and the layer that applies them.
+
+Scaling lives inside the network, as buffers, so that a checkpoint takes raw features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+ROWS_PER_PIECE = 4096
+
+
+class ColumnStatistics:
+    """Count, mean and standard deviation of each feature, gathered batch by batch in float64.
+
+    A table ``(B, D)`` has D features; an image ``(B, C, H, W)`` has one mean and one deviation per
+    channel. uint8 values are taken as fractions of 255, as the network will see them. Batches are
+    merged by the formula of Chan, Golub and LeVeque (1979), which keeps its accuracy where the
+    deviation is small beside the mean.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0  # samples
+        self._shape = torch.Size()
+        self._values = 0  # values of each column: one a sample in a table, H·W in an image
+        self._mean = torch.zeros(1, dtype=torch.float64)
+        self._squares = torch.zeros(1, dtype=torch.float64)
+
+    def update(self, x: Tensor) -> None:
+        """Add the samples of one batch.
+
+        Args:
+            x: Raw features, ``(B, D)`` or ``(B, C, ...)``, any dtype.
+        """
+        self._shape = x.shape[1:]
+        for piece in torch.split(x, ROWS_PER_PIECE):
+            self._merge(as_float(piece, torch.float64).transpose(0, 1).flatten(1))
+        self.count += len(x)
+
+    def _merge(self, columns: Tensor) -> None:
+        new = columns.shape[1]
+        if new == 0:
+            return
+        mean = columns.mean(1)
+        total = self._values + new
+        delta = mean - self._mean
+        self._squares = (
+            self._squares
+            + (columns - mean[:, None]).square_().sum(1)
+            + delta.square() * (self._values * new / total)
+        )
+        self._mean = self._mean + delta * (new / total)
+        self._values = total
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of each feature after flattening, ``(D,)`` float64."""
+        return self._per_feature(self._mean)
+
+    @property
+    def std(self) -> Tensor:
+        """Population standard deviation of each feature, ``(D,)`` float64; 1 where it is constant.
+
+        scikit-learn's ``StandardScaler`` scales a constant feature by 1 too.
+        """
+        std = (self._squares / max(self._values, 1)).sqrt()
+        # Rounding leaves a constant column with a deviation of a few ulps of its mean.
+        constant = std <= 10 * torch.finfo(torch.float64).eps * self._mean.abs()
+        return self._per_feature(std.masked_fill(constant, 1.0))
+
+    def _per_feature(self, values: Tensor) -> Tensor:
+        return values.repeat_interleave(self._shape.numel() // len(values))
+
+
+class InputScaling(nn.Module):
+    """Flatten raw features, turn them into floats, and standardise them with stored statistics.
+
+    uint8 is divided by 255 (torchvision's convention), other dtypes are converted. With
+    ``standardize`` the result is ``(x - mean) / std``; both are buffers and travel in checkpoints,
+    with ``count``, the number of samples they were taken from (0: not fitted yet, the identity).
+
+    Args:
+        in_features: Number of features after flattening.
+        standardize: Whether to hold and apply statistics. Without, only dtype and shape change.
+    """
+
+    mean: Tensor
+    std: Tensor
+    count: Tensor
+
+    def __init__(self, in_features: int, standardize: bool = True) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.standardize = standardize
+        if standardize:
+            self.register_buffer("mean", torch.zeros(in_features))
+            self.register_buffer("std", torch.ones(in_features))
+            self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def fit(self, statistics: ColumnStatistics) -> None:
+        """Take the statistics of the training split."""
+        self.mean.copy_(statistics.mean)
+        self.std.copy_(statistics.std)
+        self.count.fill_(statistics.count)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw features ``(B, ...)`` to floats ``(B, in_features)``.
+
+        Raises:
+            ValueError: If a sample has another number of features.
+        """
+        x = x.flatten(1)
+        if x.shape[1] != self.in_features:
+            raise ValueError(
+                f"the model takes {self.in_features} features a sample, found {x.shape[1]}: "
+                "give it data with the features it was built for"
+            )
+        x = as_float(x, torch.get_default_dtype())
+        return (x - self.mean) / self.std if self.standardize else x
+
+
+def as_float(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Convert to ``dtype``; uint8 becomes a fraction of 255."""
+    return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
