@@ -30,6 +30,8 @@ class ClassificationLoss(nn.Module, ABC):
 
     def __init__(self, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
+        if class_weights is not None and min(class_weights, default=0) < 0:
+            raise ValueError(f"class weights must not be negative, found {class_weights}")
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights)
 
@@ -159,11 +161,15 @@ def l1() -> nn.Module:
 
 def smooth_l1(beta: float = 1.0) -> nn.Module:
     """Quadratic below an error of ``beta``, linear with slope 1 above."""
+    if beta < 0:
+        raise ValueError(f"smooth_l1: beta must be at least 0, found {beta}")
     return nn.SmoothL1Loss(beta=beta)
 
 
 def huber(delta: float = 1.0) -> nn.Module:
     """Quadratic below an error of ``delta``, linear with slope ``delta`` above."""
+    if delta <= 0:
+        raise ValueError(f"huber: delta must be above 0, found {delta}")
     return nn.HuberLoss(delta=delta)
 
 
@@ -190,7 +196,8 @@ def make_loss(
         **given: Arguments of the module that some losses take; None and 0 ask for nothing.
 
     Raises:
-        ValueError: If the name or an option is unknown, or the loss lacks what was asked for.
+        ValueError: If the name or an option is unknown, a value is refused, or the loss lacks what
+            was asked for.
     """
     factory = lookup("loss", name, table)
     what = f"option of loss {name!r}"
@@ -200,4 +207,8 @@ def make_loss(
         if key not in takes and value:
             takers = [other for other in table if key in inspect.signature(table[other]).parameters]
             raise ValueError(f"loss {name!r} has no {key}; these have: {', '.join(takers)}")
-    return factory(**options, **{key: value for key, value in given.items() if key in takes})
+    taken = {key: value for key, value in given.items() if key in takes}
+    try:
+        return factory(**options, **taken)
+    except TypeError as error:  # a text where a number belongs
+        raise ValueError(f"loss {name!r} refuses its options: {error}") from error

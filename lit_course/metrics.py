@@ -11,14 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import (
-    MeanAbsoluteError,
-    MeanMetric,
-    MeanSquaredError,
-    Metric,
-    MetricCollection,
-    R2Score,
-)
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import (
     BinaryAccuracy,
     BinaryF1Score,
@@ -37,14 +30,90 @@ from lit_course.names import nearest
 SAMPLES_PER_PIECE = 16384
 
 
-class R2(R2Score):
-    """Coefficient of determination; NaN for fewer than two samples, where it is not defined."""
+class WeightedMean(Metric):
+    """Mean of weighted values, NaN among them included.
+
+    torchmetrics' ``MeanMetric`` leaves NaN in only with the weights left out.
+    """
+
+    higher_is_better = False
+    full_state_update = False
+
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", default=torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("weight", default=torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, values: Tensor, weights: Tensor) -> None:
+        """Add values ``(N,)`` with their weights ``(N,)``."""
+        self.total += (values * weights).sum()
+        self.weight += weights.sum()
 
     def compute(self) -> Tensor:
-        """R², averaged over targets."""
-        if self.total < 2:
-            return torch.full_like(self.residual.mean(), torch.nan)
-        return super().compute()
+        """The mean."""
+        return self.total / self.weight
+
+
+class MSE(MeanSquaredError):
+    """Mean squared error, or its root, of each target; averaged over targets."""
+
+    def compute(self) -> Tensor:
+        """The average, ``()``."""
+        return super().compute().mean()
+
+
+class R2(Metric):
+    """Coefficient of determination, averaged over targets; NaN for fewer than two samples.
+
+    A constant target gives 1 if it is met and 0 if not, as in scikit-learn. torchmetrics' own
+    takes every spread below 1e-4 for constant.
+
+    Args:
+        num_outputs: Number of targets.
+    """
+
+    higher_is_better = True
+    full_state_update = False
+
+    count: Tensor
+    sums: Tensor
+    squares: Tensor
+    residuals: Tensor
+
+    def __init__(self, num_outputs: int = 1) -> None:
+        super().__init__()
+        self.add_state("count", default=torch.zeros(()), dist_reduce_fx="sum")
+        for name in ("sums", "squares", "residuals"):
+            self.add_state(name, default=torch.zeros(num_outputs), dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add float64 predictions ``(B, K)`` and targets ``(B, K)``."""
+        target = target.to(preds.dtype)
+        self.count += len(target)
+        self.sums += target.sum(0)
+        self.squares += target.square().sum(0)
+        self.residuals += (target - preds).square().sum(0)
+
+    def compute(self) -> Tensor:
+        """R², ``()``."""
+        if self.count < 2:
+            return self.residuals.mean() * torch.nan
+        spread = self.squares - self.sums.square() / self.count
+        constant = spread <= 10 * torch.finfo(spread.dtype).eps * self.squares
+        met = (self.residuals == 0).to(spread.dtype)
+        return torch.where(constant, met, 1 - self.residuals / spread).mean()
+
+
+class PerClass(MetricCollection):
+    """Metrics of every class, fed with answers."""
+
+    def update(self, answers: Tensor, target: Tensor) -> None:
+        """Add answers, see the head of this file, and int64 labels ``(B,)``."""
+        predicted = answers.argmax(1) if answers.ndim == 2 else (answers > 0.5).long()
+        super().update(predicted, target)
 
 
 def probabilities(outputs: Tensor) -> Tensor:
@@ -119,20 +188,23 @@ def per_class_metrics(num_classes: int, class_names: Sequence[str]) -> MetricCol
     named: dict[str, Metric | MetricCollection] = {
         key: ClasswiseWrapper(metric, names, prefix=f"{key}/") for key, metric in metrics.items()
     }
-    return MetricCollection(named, compute_groups=False)
+    return PerClass(named, compute_groups=False)
 
 
-def regression_metrics() -> MetricCollection:
+def regression_metrics(num_outputs: int = 1) -> MetricCollection:
     """MAE, MSE, RMSE and R² in the units of the target, averaged over several targets.
 
     Sums are kept in float64: in float32 R² is wrong where the spread is small beside the mean.
+
+    Args:
+        num_outputs: Number of targets.
     """
     metrics = MetricCollection(
         {
             "mae": MeanAbsoluteError(),
-            "mse": MeanSquaredError(),
-            "rmse": MeanSquaredError(squared=False),
-            "r2": R2(),
+            "mse": MSE(num_outputs=num_outputs),
+            "rmse": MSE(squared=False, num_outputs=num_outputs),
+            "r2": R2(num_outputs),
         },
         compute_groups=[["mae"], ["mse", "rmse"], ["r2"]],
     )
@@ -179,7 +251,7 @@ class StageMetrics(nn.Module):
         super().__init__()
         self.metrics = metrics
         self.details = details
-        self.loss = MeanMetric(nan_strategy="disable").set_dtype(torch.float64)
+        self.loss = WeightedMean().set_dtype(torch.float64)
         self.answer = answer
         self._clear()
 

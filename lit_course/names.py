@@ -32,8 +32,14 @@ def lookup(
         refused: Names that exist elsewhere but are not taken, each with its reason.
 
     Raises:
+        TypeError: If it is no name, but the thing itself.
         ValueError: If the name is unknown or refused.
     """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"{what} must be given by name, found {type(name).__name__}: for one of your own, "
+            f"subclass the module\nknown: {', '.join(sorted(table))}"
+        )
     if name in table:
         return table[name]
     if refused and name in refused:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_course.names import lookup
-from lit_course.scaling import InputScaling, as_float
+from lit_course.scaling import InputScaling, as_float, flatten
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -75,12 +75,14 @@ class MLP(nn.Sequential):
     ) -> None:
         super().__init__()
         make_activation = lookup("activation", activation, ACTIVATIONS)
+        make_normalization = normalization and lookup(
+            "normalization", normalization, NORMALIZATIONS
+        )
         self.add_module("scaling", InputScaling(in_features, standardize))
         width = in_features
         for i, hidden in enumerate(hidden_features, start=1):
             self.add_module(f"linear{i}", nn.Linear(width, hidden))
-            if normalization is not None:
-                make_normalization = lookup("normalization", normalization, NORMALIZATIONS)
+            if make_normalization:
                 self.add_module(f"normalization{i}", make_normalization(hidden))
             self.add_module(f"activation{i}", make_activation())
             if dropout:
@@ -112,6 +114,7 @@ class PolynomialFeatures(nn.Module):
 
     def __init__(self, in_features: int, degree: int) -> None:
         super().__init__()
+        self.in_features = in_features
         self.monomials = [
             monomial
             for d in range(1, degree + 1)
@@ -120,7 +123,7 @@ class PolynomialFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw features ``(B, ...)`` to floats ``(B, number of monomials)``."""
-        x = as_float(x.flatten(1), torch.get_default_dtype())
+        x = as_float(flatten(x, self.in_features), torch.get_default_dtype())
         return torch.stack([x[:, monomial].prod(1) for monomial in self.monomials], dim=1)
 
     def names(self, feature_names: Sequence[str]) -> list[str]:

@@ -255,7 +255,7 @@ def schedule_steps(
     frequency: int,
     *,
     total_updates: float,
-    updates_per_epoch: int,
+    updates_per_epoch: float,
     warmup_steps: int,
 ) -> int:
     """How often a schedule will be stepped over a whole training.
@@ -264,11 +264,12 @@ def schedule_steps(
         interval: What it counts.
         frequency: It is stepped at every n-th of these.
         total_updates: Optimizer updates of the training; infinite if it has no end.
-        updates_per_epoch: Optimizer updates of one epoch.
+        updates_per_epoch: Optimizer updates of one epoch, of which a part counts as one;
+            infinite if nobody can tell.
         warmup_steps: Updates of the warm-up, during which it stands still.
 
     Raises:
-        ValueError: If the training has no known end.
+        ValueError: If the training has no known end, or the warm-up lasts until then.
     """
     if math.isinf(total_updates):
         raise ValueError(
@@ -277,8 +278,14 @@ def schedule_steps(
         )
     if interval == "step":
         events = int(total_updates) - warmup_steps
+    elif math.isinf(updates_per_epoch):
+        raise ValueError(
+            "this lr_scheduler counts epochs, and the training loader does not say how many "
+            "batches an epoch has: give the schedule's length in lr_scheduler_options"
+        )
     else:
-        events = math.ceil(total_updates / updates_per_epoch) - warmup_steps // updates_per_epoch
+        whole = math.ceil(updates_per_epoch)
+        events = math.ceil(total_updates / whole) - warmup_steps // whole
     if events < 1:
         raise ValueError(
             f"warmup_steps={warmup_steps} leaves nothing of the training's {int(total_updates)} "

@@ -99,25 +99,46 @@ class InputScaling(nn.Module):
             self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def fit(self, statistics: ColumnStatistics) -> None:
-        """Take the statistics of the training split."""
-        self.mean.copy_(statistics.mean)
-        self.std.copy_(statistics.std)
+        """Take the statistics of the training split.
+
+        Raises:
+            ValueError: If a feature is not finite everywhere.
+        """
+        mean, std = statistics.mean, statistics.std
+        bad = (~(mean + std).isfinite()).nonzero()
+        if len(bad):
+            raise ValueError(
+                f"features must be finite, found NaN or infinity in column {int(bad[0])}: drop or "
+                "fill those values"
+            )
+        self.mean.copy_(mean)
+        self.std.copy_(std)
         self.count.fill_(statistics.count)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw features ``(B, ...)`` to floats ``(B, in_features)``.
-
-        Raises:
-            ValueError: If a sample has another number of features.
-        """
-        x = x.flatten(1)
-        if x.shape[1] != self.in_features:
-            raise ValueError(
-                f"the model takes {self.in_features} features a sample, found {x.shape[1]}: "
-                "give it data with the features it was built for"
-            )
-        x = as_float(x, torch.get_default_dtype())
+        """Raw features ``(B, ...)`` to floats ``(B, in_features)``."""
+        x = as_float(flatten(x, self.in_features), torch.get_default_dtype())
         return (x - self.mean) / self.std if self.standardize else x
+
+
+def flatten(x: Tensor, in_features: int) -> Tensor:
+    """Samples ``(B, ...)`` to ``(B, in_features)``.
+
+    Raises:
+        ValueError: If a sample has another number of features.
+    """
+    if x.ndim < 2:
+        raise ValueError(
+            f"the model takes a batch of samples (B, ...), found one of shape {tuple(x.shape)}: "
+            "a single feature is (B, 1), a single sample (1, ...)"
+        )
+    x = x.flatten(1)
+    if x.shape[1] != in_features:
+        raise ValueError(
+            f"the model takes {in_features} features a sample, found {x.shape[1]}: "
+            "give it data with the features it was built for"
+        )
+    return x
 
 
 def as_float(x: Tensor, dtype: torch.dtype) -> Tensor:

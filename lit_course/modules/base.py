@@ -111,6 +111,11 @@ class SupervisedModule(OptimizedModule):
         """Make what validate and test report beside ``configure_metrics``."""
         return None
 
+    @property
+    @abstractmethod
+    def output_names(self) -> list[str]:
+        """A name for each column of the answers: the classes, or the targets."""
+
     @abstractmethod
     def predictions(self, outputs: Tensor) -> dict[str, Any]:
         """What ``predict`` gives for the network's outputs."""
@@ -234,6 +239,11 @@ class SupervisedModule(OptimizedModule):
         """New data may have come: look at its first batches again."""
         self._checked.clear()
 
+    def on_fit_start(self) -> None:
+        """Log the hyperparameters, now that sizes are filled in."""
+        for logger in self.loggers:
+            logger.log_hyperparams(dict(self.hparams))
+
     def on_train_start(self) -> None:
         """Before the first step of a new training: start weights, then what the data must tell."""
         if self.global_step:
@@ -295,8 +305,13 @@ class SupervisedModule(OptimizedModule):
     # ------------------------------------------------------------- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what wrote the file."""
-        checkpoint["lit_course"] = {"format": CHECKPOINT_FORMAT, "class": type(self).__name__}
+        """Say what wrote the file, and the numbers that it stands for."""
+        metrics = self.trainer.callback_metrics if self._trainer is not None else {}
+        checkpoint["lit_course"] = {
+            "format": CHECKPOINT_FORMAT,
+            "class": type(self).__name__,
+            "metrics": {name: float(value) for name, value in metrics.items() if "/" in name},
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the file of another class."""

@@ -151,12 +151,18 @@ class LinearRegressor(SupervisedModule):
 
     def configure_metrics(self) -> MetricCollection:
         """MAE, MSE, RMSE, R²."""
-        return regression_metrics()
+        return regression_metrics(self.out_features)
 
     @staticmethod
     def answer(outputs: Tensor) -> Tensor:
         """Predictions in float64."""
         return regression_answers(outputs)
+
+    @property
+    def output_names(self) -> list[str]:
+        """The targets, from the data module; their numbers where it names none."""
+        names = self.schema.get("target_names")
+        return list(names) if names else [str(k) for k in range(self.out_features)]
 
     def check_target(self, y: Tensor, outputs: Tensor) -> Tensor:
         """Targets as floats of the shape of the predictions.

@@ -212,6 +212,11 @@ class MLPClassifier(SupervisedModule):
         """Probabilities, see ``metrics.py``."""
         return class_answers(outputs)
 
+    @property
+    def output_names(self) -> list[str]:
+        """The classes."""
+        return self.class_names
+
     def check_target(self, y: Tensor, outputs: Tensor) -> Tensor:
         """Labels as int64 ``(B,)``.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from math import ceil
+from math import inf
 from typing import Any, Literal
 
 from lightning.pytorch import LightningModule
@@ -148,13 +148,14 @@ class OptimizedModule(LightningModule, ABC):
 
     def _schedule_steps(self) -> int:
         trainer = self.trainer
-        # Sets the training loader up, which its length needs.
+        trainer.fit_loop.setup_data()  # the training loader, whose length is needed
         total_updates = trainer.estimated_stepping_batches
         return schedule_steps(
             self.lr_interval,
             self.lr_frequency,
-            total_updates=total_updates,
-            updates_per_epoch=ceil(trainer.num_training_batches / trainer.accumulate_grad_batches),
+            # Of a loader without a length Lightning says max_steps, -1 if there is none.
+            total_updates=total_updates if total_updates > 0 else inf,
+            updates_per_epoch=trainer.num_training_batches / trainer.accumulate_grad_batches,
             warmup_steps=self.warmup_steps,
         )
 

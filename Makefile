@@ -1,0 +1,45 @@
+# `make run` and `make test` are all that a newcomer needs; the rest are a developer's habits.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FASHION_MNIST ?= data
+
+.PHONY: run test test-all lint format types bench results clean
+
+run: $(VENV)/installed
+	$(BIN)/lit-course fit --config configs/mlp_digits.yaml --test_best true
+	@echo
+	@echo "Look at the curves:   $(BIN)/tensorboard --logdir lightning_logs"
+	@echo "Go on, on images:     $(BIN)/lit-course fit --config configs/mlp_fashion_mnist.yaml"
+
+test: lint types
+	$(BIN)/pytest -m "not slow"
+
+test-all: lint types
+	$(BIN)/pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+# Runs every configuration in full and records the figures that headers and docs quote.
+results: $(VENV)/installed
+	$(BIN)/python -m benchmarks.results
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# Made anew whenever the dependencies change.
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@

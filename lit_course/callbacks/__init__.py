@@ -1,0 +1,17 @@
+"""What is drawn, written and guarded around a run. Each works with any Trainer."""
+
+from lit_course.callbacks.best_checkpoint import BestCheckpoint
+from lit_course.callbacks.prediction_file import PredictionFile
+from lit_course.callbacks.progress import RunProgress
+from lit_course.callbacks.results import Results
+from lit_course.callbacks.run_plan import RunPlan
+from lit_course.callbacks.stop_early import StopEarly
+
+__all__ = [
+    "BestCheckpoint",
+    "PredictionFile",
+    "Results",
+    "RunPlan",
+    "RunProgress",
+    "StopEarly",
+]

@@ -1,0 +1,102 @@
+"""The numbers of a finished run: in a file, and as a table."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Column, Table
+
+
+class Results(Callback):
+    """Writes ``<folder>/<verb>_metrics.json`` and prints a table when a run has ended.
+
+    A fit's file holds the numbers of its best checkpoint (of the last epoch where none is kept),
+    so that they are those that ``validate`` will find; its table shows the last ones too.
+
+    Args:
+        folder: Where to write; None only prints.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and show the best and the last numbers."""
+        if not trainer.is_global_zero or _is_rehearsal(trainer):
+            return
+        last = _floats(trainer.callback_metrics)
+        best, title = last, "last"
+        path = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
+        if path.is_file():
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            best = checkpoint.get("lit_course", {}).get("metrics", last)
+            title = f"best (epoch {checkpoint['epoch'] + 1})"
+        self._write("fit", best)
+        _show({title: best} | ({"last": last} if title != "last" else {}))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and show the numbers of ``validate``."""
+        if trainer.state.fn == "validate":
+            self._evaluated(trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and show the numbers of ``test``."""
+        self._evaluated(trainer)
+
+    def _evaluated(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero and not _is_rehearsal(trainer):
+            metrics = _floats(trainer.callback_metrics)
+            verb = str(trainer.state.fn.value) if trainer.state.fn else "test"
+            self._write(verb, metrics)
+            _show({verb: metrics})
+
+    def _write(self, verb: str, metrics: Mapping[str, float]) -> None:
+        if self.folder is None:
+            return
+        # NaN is no JSON: a value that is not defined is null.
+        plain = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+        path = self.folder / f"{verb}_metrics.json"
+        partial = path.with_suffix(".json.part")
+        partial.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+
+
+def _floats(metrics: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    stages = ("train/", "val/", "test/")
+    return {name: float(value) for name, value in metrics.items() if name.startswith(stages)}
+
+
+def _show(columns: Mapping[str, Mapping[str, float]]) -> None:
+    """A row for each value; values of single classes in a table of their own."""
+    names = sorted({name for values in columns.values() for name in values})
+    table = Table("metric", *(Column(title, justify="right") for title in columns))
+    for name in (name for name in names if name.count("/") == 1):
+        table.add_row(name, *(_cell(values.get(name)) for values in columns.values()))
+    Console().print(table)
+    per_class: dict[str, dict[str, float]] = {}
+    for values in columns.values():
+        for name, value in values.items():
+            if name.count("/") > 1:
+                _, metric, label = name.split("/", 2)
+                per_class.setdefault(label, {})[metric] = value
+    if per_class:
+        metrics = list(next(iter(per_class.values())))
+        table = Table("class", *(Column(metric, justify="right") for metric in metrics))
+        for label, row in per_class.items():
+            table.add_row(label, *(_cell(row.get(metric)) for metric in metrics))
+        Console().print(table)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}" if abs(value) < 1e4 else f"{value:.6g}"
+
+
+def _is_rehearsal(trainer: Trainer) -> bool:
+    return bool(getattr(trainer, "fast_dev_run", False))

@@ -1,0 +1,50 @@
+"""What a fit will do, said before it starts."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+from torch import get_num_threads
+
+
+class RunPlan(Callback):
+    """Prints samples, batches, updates, parameters and device when training starts."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the plan."""
+        if not trainer.is_global_zero:
+            return
+        table = Table.grid(padding=(0, 2))
+        for name, text in plan(trainer, pl_module).items():
+            table.add_row(f"[bold]{name}", text)
+        Console().print(table)
+
+
+def plan(trainer: Trainer, module: LightningModule) -> dict[str, str]:
+    """What a fit will do, a line each, by what it is about."""
+    data = getattr(trainer, "datamodule", None)
+    lines = {"model": type(module).__name__ + (f" on {type(data).__name__}" if data else "")}
+    if sizes := getattr(data, "split_sizes", None):
+        lines["samples"] = " · ".join(f"{count:,} {split}" for split, count in sizes.items())
+    batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
+    updates = batches if batches == float("inf") else ceil(batches / accumulated)
+    total = trainer.estimated_stepping_batches
+    lines["updates"] = f"{updates:,} per epoch, {total:,} in all" + (
+        f", {trainer.max_epochs} epochs" if trainer.max_epochs not in (None, -1) else ""
+    )
+    if size := getattr(data, "batch_size", None):
+        lines["updates"] += f", {size} samples a batch" + (
+            f", {accumulated} batches an update" if accumulated > 1 else ""
+        )
+    counts = {True: 0, False: 0}
+    for parameter in module.parameters():
+        counts[parameter.requires_grad] += parameter.numel()
+    lines["parameters"] = f"{counts[True]:,} trainable, {counts[False]:,} frozen"
+    device = trainer.strategy.root_device
+    lines["device"] = f"{device} × {trainer.world_size}" if trainer.world_size > 1 else f"{device}"
+    if device.type == "cpu":
+        lines["device"] += f", {get_num_threads()} threads"
+    return lines

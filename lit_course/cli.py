@@ -1,0 +1,95 @@
+"""The command line: which verb, which exit status, which words.
+
+Nothing heavy is imported before the verb is known: ``--version`` and ``--help`` answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+
+HELP = """\
+usage: lit-course {fit,validate,test,predict} [--config FILE] [options]
+
+  fit        train a model, keep its best checkpoint
+  validate   report the validation split of a checkpoint
+  test       report the test split of a checkpoint
+  predict    write predictions.csv from a checkpoint
+
+  --config FILE          a run's configuration; see configs/
+  --model NAME           MLPClassifier, LinearRegressor or a class of yours by its full path
+  --data NAME            DigitsDataModule, CSVDataModule, ... or a class of yours by its full path
+  --ckpt_path WHICH      best, last, a run's folder or a file
+  --name NAME            name of the run; its folder is lightning_logs/NAME/version_N
+  --model.lr 0.1         any value of the configuration can be given as a flag
+  --print_config         print the whole configuration instead of running it
+
+lit-course VERB --help lists every option of a verb; add --model NAME --model.help for a model's.
+lit-course --version prints the version. --debug shows the stack trace of an error.
+"""
+VERBS = ("fit", "validate", "test", "predict")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        args: The command line without the program's name; None takes the process's own.
+
+    Returns:
+        The exit status: 0 if what was asked was done, 1 if it failed, 2 if the command line or
+        configuration was wrong, 130 after an interrupt. Nothing is raised, but with ``--debug``.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in given or os.environ.get("LIT_COURSE_DEBUG") == "1"
+    given = [arg for arg in given if arg != "--debug"]
+    if not given or given[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0 if given else 2
+    if given[0] == "--version":
+        print(f"lit-course {version('lit-course')}")
+        return 0
+    try:
+        return _run(given[0], given[1:])
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:  # --help and --print_config of a verb end this way
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+            raise
+        return _report(error)
+
+
+def _run(verb: str, args: list[str]) -> int:
+    if verb not in VERBS:
+        from lit_course.messages import UsageError
+        from lit_course.names import nearest
+
+        hint = "; the verb comes first: lit-course fit --config ..." if verb[:1] == "-" else ""
+        raise UsageError(
+            f"unknown command {verb!r}{hint or nearest(verb, VERBS)}\ncommands: {', '.join(VERBS)}"
+        )
+    # jsonargparse 4.49 and later announce on every run what LightningCLI 2.6 will have to change
+    # (github.com/Lightning-AI/pytorch-lightning/issues/21900). Read when it is imported.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    from lit_course.console import quiet
+
+    with quiet():
+        from lit_course.trainer_cli import TrainerCLI
+
+        TrainerCLI(verb, args)
+    return 0
+
+
+def _report(error: Exception) -> int:
+    from lit_course.messages import UsageError, shorten
+
+    # A KeyError's text is the bare key, a plain exception's may be empty: then its type says more.
+    said = str(error) if not isinstance(error, KeyError) else ""
+    print(f"error: {shorten(said or repr(error))}", file=sys.stderr)
+    return 2 if isinstance(error, UsageError) else 1

@@ -1,0 +1,59 @@
+"""A quiet console: what libraries say on every run is left out, what matters is one line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+PACKAGE = str(Path(__file__).parent)
+
+# Each is said on every run, about nothing that a user of this program could change.
+NOISE = (
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 with torch 2.14 and later
+    r".*does not have many workers.*",  # loaders over whole tensors have none on purpose
+    r".*smaller than the logging interval.*",  # epoch values are logged whatever the interval
+    r"LightningCLI's args parameter is intended.*",  # main(args) is meant to be called from Python
+    r"Checkpoint directory .* exists and is not empty.*",  # a resumed run goes on in its folder
+    r".*callbacks used to create the checkpoint need to be provided.*",  # weights need none of them
+    r"Total length of `list` across ranks is zero.*",  # no validation rows, as asked for
+    r".*sync_dist=True.*",  # metrics are already of all processes
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Show warnings as one line each, without the noise; of Lightning's log only what we write."""
+    import_module("lightning.pytorch")  # makes the handlers
+    loggers = (logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric"))
+    handlers = [handler for logger in loggers for handler in logger.handlers]
+    with warnings.catch_warnings():
+        for pattern in NOISE:
+            warnings.filterwarnings("ignore", pattern)
+        warnings.showwarning = _show
+        for handler in handlers:
+            handler.addFilter(_matters)
+        try:
+            yield
+        finally:
+            for handler in handlers:
+                handler.removeFilter(_matters)
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.pathname.startswith(PACKAGE)
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    print(f"warning: {str(message).splitlines()[0]}", file=sys.stderr)

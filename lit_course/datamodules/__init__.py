@@ -1,0 +1,23 @@
+"""Data modules: files and arrays in, batches out."""
+
+from lit_course.datamodules.arrays import ArrayDataModule
+from lit_course.datamodules.base import SupervisedDataModule
+from lit_course.datamodules.batches import Batches
+from lit_course.datamodules.csv_table import CSVDataModule
+from lit_course.datamodules.fashion_mnist import FashionMNISTDataModule
+from lit_course.datamodules.roller_coaster import RollerCoasterDataModule
+from lit_course.datamodules.samples import Samples, Split
+from lit_course.datamodules.sklearn_tables import DiabetesDataModule, DigitsDataModule
+
+__all__ = [
+    "ArrayDataModule",
+    "Batches",
+    "CSVDataModule",
+    "DiabetesDataModule",
+    "DigitsDataModule",
+    "FashionMNISTDataModule",
+    "RollerCoasterDataModule",
+    "Samples",
+    "Split",
+    "SupervisedDataModule",
+]

@@ -1,0 +1,173 @@
+"""The abstract data module: whole tensors in, seeded splits, four loaders out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from lit_course.datamodules.batches import Batches
+from lit_course.datamodules.samples import Samples, Split
+from lit_course.datamodules.splits import split_rows
+from lit_course.scaling import ROWS_PER_PIECE, ColumnStatistics
+
+
+class SupervisedDataModule(LightningDataModule, ABC):
+    """A data set for supervised learning, held in memory as whole tensors.
+
+    A subclass implements :meth:`load`. Batches are ``(x, y)``, with ``x`` raw; prediction batches
+    add the row numbers, ``(x, y, {"row": ...})``, and keep the order of the data set. After
+    :meth:`setup` the data says of itself what a model wants to know: ``in_features``,
+    ``num_classes``, ``schema``, ``train_statistics``, ``class_counts``, ``split_sizes``.
+
+    Args:
+        batch_size: Rows per batch, in every split.
+        val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
+        test_size: Rows held out for testing, in the same way.
+        shuffle: Whether the training rows come in a new order each epoch.
+        drop_last: Whether training leaves out a last batch that is smaller.
+        seed: Seed of the split and of the order.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 64,
+        val_size: int | float = 0.1,
+        test_size: int | float = 0.1,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.val_size = val_size
+        self.test_size = test_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.seed = seed
+        self._splits: dict[str, Split] | None = None
+
+    @abstractmethod
+    def load(self) -> dict[str, Split]:
+        """Read the data set and return its ``"train"``, ``"val"`` and ``"test"`` splits.
+
+        One data set is made into three splits with :meth:`cut`. It is called once per process.
+        """
+
+    def cut(self, samples: Samples) -> dict[str, Split]:
+        """Cut a data set by ``val_size``, ``test_size`` and ``seed``, stratified by class."""
+        rows = split_rows(
+            len(samples),
+            val_size=self.val_size,
+            test_size=self.test_size,
+            seed=self.seed,
+            labels=None if samples.num_classes is None else samples.y,
+        )
+        return {name: Split(samples, numbers) for name, numbers in rows.items()}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the data once; refuse a stage that has no rows to work on."""
+        if self._splits is None:
+            self._splits = self.load()
+        needed = {"validate": "val", "test": "test"}.get(stage or "")
+        if needed is not None and len(self._splits[needed]) == 0:
+            raise ValueError(
+                f"{type(self).__name__} has no rows to {stage} on: hold some out with "
+                f"{needed}_size (a fraction or a count), or choose data that has them."
+            )
+
+    def train_dataloader(self) -> Batches:
+        """Batches of the training split, in a new order each epoch if ``shuffle``."""
+        # Trainer(overfit_batches=...) can switch off the shuffling of torch's own loader only.
+        overfitting = getattr(self.trainer, "overfit_batches", 0) > 0
+        return self._batches(
+            self._loaded("train_dataloader()")["train"],
+            shuffle=self.shuffle and not overfitting,
+            drop_last=self.drop_last,
+        )
+
+    def val_dataloader(self) -> Batches | list[Batches]:
+        """Batches of the validation split; none if it is empty."""
+        split = self._loaded("val_dataloader()")["val"]
+        return self._batches(split) if len(split) > 0 else []
+
+    def test_dataloader(self) -> Batches:
+        """Batches of the test split."""
+        return self._batches(self._loaded("test_dataloader()")["test"])
+
+    def predict_dataloader(self) -> Batches:
+        """Batches of the test split with row numbers; of all rows if no test split is held out."""
+        splits = self._loaded("predict_dataloader()")
+        split = splits["test"] if len(splits["test"]) > 0 else Split(splits["train"].samples)
+        return self._batches(split, with_rows=True)
+
+    @property
+    def in_features(self) -> int:
+        """Number of features of a sample after flattening."""
+        return self._loaded("in_features")["train"].samples.in_features
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes; ``None`` for a regression."""
+        return self._loaded("num_classes")["train"].samples.num_classes
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """``feature_names``, ``class_names`` and ``target_names``: lists of strings or ``None``."""
+        return self._loaded("schema")["train"].samples.schema
+
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        """Number of rows of each split."""
+        return {name: len(split) for name, split in self._loaded("split_sizes").items()}
+
+    @cached_property
+    def train_statistics(self) -> ColumnStatistics:
+        """Count, mean and deviation of each feature, over the training split only."""
+        split = self._loaded("train_statistics")["train"]
+        # In pieces, because indexing copies: the split is never in memory twice.
+        pieces = Batches(split.samples.x, split.samples.y, split.rows, batch_size=ROWS_PER_PIECE)
+        statistics = ColumnStatistics()
+        for x, *_ in pieces:
+            statistics.update(x)
+        return statistics
+
+    @cached_property
+    def class_counts(self) -> Tensor | None:
+        """Number of training rows of each class, int64; ``None`` for a regression."""
+        split = self._loaded("class_counts")["train"]
+        if split.samples.num_classes is None:
+            return None
+        return torch.bincount(split.y, minlength=split.samples.num_classes)
+
+    def _batches(
+        self,
+        split: Split,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        with_rows: bool = False,
+    ) -> Batches:
+        return Batches(
+            split.samples.x,
+            split.samples.y,
+            split.rows,
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            seed=self.seed,
+            with_rows=with_rows,
+        )
+
+    def _loaded(self, attribute: str) -> dict[str, Split]:
+        if self._splits is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.{attribute} is known once the data is loaded: "
+                'call setup("fit") first.'
+            )
+        return self._splits

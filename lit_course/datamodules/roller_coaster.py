@@ -1,0 +1,36 @@
+"""The roller coaster of lesson 1: a parabola with noise."""
+
+from __future__ import annotations
+
+import torch
+
+from lit_course.datamodules.base import SupervisedDataModule
+from lit_course.datamodules.samples import Samples, Split
+
+
+class RollerCoasterDataModule(SupervisedDataModule):
+    """Speed of a roller coaster at t = 0, 1, 2, …: ``noise·randn + 0.75·(t - 9.5)² + 1``.
+
+    All points are for training, in one batch and in the order of time, as in the lesson. Nothing is
+    held out: validating and testing are refused, prediction answers for all points.
+
+    Args:
+        noise: Standard deviation of the noise.
+        num_points: Number of points.
+        seed: Seed of the noise.
+    """
+
+    def __init__(self, noise: float = 3.0, num_points: int = 20, *, seed: int = 0) -> None:
+        super().__init__(batch_size=num_points, val_size=0, test_size=0, shuffle=False, seed=seed)
+        if num_points < 2:
+            raise ValueError(f"num_points must be at least 2, found {num_points}.")
+        self.noise = noise
+        self.num_points = num_points
+
+    def load(self) -> dict[str, Split]:
+        """Draw the points."""
+        generator = torch.Generator().manual_seed(self.seed)
+        t = torch.arange(self.num_points, dtype=torch.float32)
+        noise = self.noise * torch.randn(self.num_points, generator=generator)
+        speed = noise + 0.75 * (t - 9.5) ** 2 + 1
+        return self.cut(Samples(t[:, None], speed, feature_names=["t"], target_names=["speed"]))

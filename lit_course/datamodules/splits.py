@@ -1,0 +1,104 @@
+"""Cut row numbers into training, validation and test splits: seeded, disjoint, stratified."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def split_rows(
+    num_rows: int,
+    *,
+    val_size: int | float,
+    test_size: int | float,
+    seed: int,
+    labels: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Deal the rows of a data set out to three disjoint splits.
+
+    With ``labels`` each class is dealt out in proportion: its count in a split is its exact share
+    rounded up or down, by largest remainder, so that the totals are met. Every class keeps at
+    least one row in training; where that leaves a class too few rows, other classes give more. The
+    test split does not depend on ``val_size``.
+
+    Args:
+        num_rows: Number of rows in the data set.
+        val_size: Validation rows: a fraction in [0, 1), rounded to the nearest count, or an
+            integer count.
+        test_size: Test rows, in the same way.
+        seed: Seed of the draw; the global random state is neither used nor changed.
+        labels: Class of each row, ``(num_rows,)`` int64.
+
+    Returns:
+        Row numbers of ``"train"``, ``"val"`` and ``"test"``, each in data-set order.
+
+    Raises:
+        ValueError: If a size is out of range, rounds to nothing, or leaves no row for training.
+    """
+    num_test = _count("test_size", test_size, num_rows)
+    num_val = _count("val_size", val_size, num_rows)
+    if num_test + num_val >= num_rows:
+        raise ValueError(
+            f"val_size={val_size} and test_size={test_size} take {num_val} + {num_test} of "
+            f"{num_rows} rows and leave none for training: make them smaller."
+        )
+    classes = torch.zeros(num_rows, dtype=torch.int64)
+    if labels is not None:
+        classes = torch.unique(labels, return_inverse=True)[1]
+    members = classes.bincount()
+    test = _shares(num_test, members, limit=members - 1)
+    val = _shares(num_val, members, limit=members - 1 - test)
+
+    order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed))
+    grouped = order[classes[order].argsort(stable=True)]
+    # The place of each row within its class: the first places are test, the next validation.
+    place = torch.arange(num_rows) - (members.cumsum(0) - members).repeat_interleave(members)
+    for_test = place < test.repeat_interleave(members)
+    for_train = place >= (test + val).repeat_interleave(members)
+    return {
+        "train": grouped[for_train].sort().values,
+        "val": grouped[~for_train & ~for_test].sort().values,
+        "test": grouped[for_test].sort().values,
+    }
+
+
+def _count(name: str, size: int | float, num_rows: int) -> int:
+    """Turn a fraction or a count into a count."""
+    if not (0 <= size < 1 if isinstance(size, float) else size >= 0):
+        raise ValueError(
+            f"{name} must be a fraction in [0, 1) or an integer count of rows, found {size} "
+            f"(the data set has {num_rows} rows)."
+        )
+    if not isinstance(size, float):
+        return size
+    count = round(size * num_rows)
+    if count == 0 and size > 0:
+        raise ValueError(
+            f"{name}={size} of {num_rows} rows is less than one row: give a larger fraction, "
+            "a count, or 0 for no such split."
+        )
+    return count
+
+
+def _shares(size: int, members: Tensor, limit: Tensor) -> Tensor:
+    """Divide ``size`` rows among classes in proportion to their members, by largest remainder.
+
+    Args:
+        size: Rows to divide.
+        members: Rows of each class.
+        limit: The most that each class may give.
+    """
+    exact = members.double() * size / members.sum()
+    counts = exact.floor().long().minimum(limit)
+    while (missing := size - int(counts.sum())) > 0:
+        can_give = counts < limit
+        if not can_give.any():
+            raise ValueError(
+                f"Cannot hold out {size} more rows: each of the {len(members)} classes keeps one "
+                f"row for training, and all {int(members.sum())} rows are taken. "
+                "Make val_size or test_size smaller."
+            )
+        remainder = (exact - counts).masked_fill(~can_give, -torch.inf)
+        largest = remainder.argsort(descending=True, stable=True)[:missing]
+        counts[largest] += can_give[largest]
+    return counts

@@ -1,0 +1,55 @@
+"""Read a CSV, TSV or Parquet file, or say in one line why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+def read_table(file: str) -> pl.DataFrame:
+    """Read a table with a header and at least one row.
+
+    Args:
+        file: Path that ends in ``.csv``, ``.tsv`` or ``.parquet``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a table, has no rows, or two columns of one name.
+    """
+    path = Path(file).expanduser()
+    suffix = path.suffix.lower()
+    if suffix != ".parquet" and suffix not in SEPARATORS:
+        raise ValueError(f"{path} must end in .csv, .tsv or .parquet, found {suffix!r}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"No file {path} (looked from {Path.cwd()}).")
+    try:
+        if suffix == ".parquet":
+            table = pl.read_parquet(path)
+        else:
+            table = _read_text(path, SEPARATORS[suffix])
+    except pl.exceptions.NoDataError as error:
+        raise ValueError(f"{path} is empty: a header and rows are needed.") from error
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} cannot be read as a {suffix} table: {reason}.") from error
+    if table.is_empty():
+        raise ValueError(f"{path} has a header but no rows.")
+    return table
+
+
+def _read_text(path: Path, separator: str) -> pl.DataFrame:
+    # polars renames repeated columns silently, so the header is read as a row of its own first.
+    header = pl.read_csv(
+        path, separator=separator, has_header=False, n_rows=1, infer_schema_length=0
+    ).row(0)
+    repeated = [repr(name) for name, count in Counter(header).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"{path} has several columns of one name, {', '.join(repeated)}: rename them."
+        )
+    # Types are inferred from every row: text in the last one must not surprise the first thousand.
+    return pl.read_csv(path, separator=separator, infer_schema_length=None)

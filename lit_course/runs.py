@@ -1,0 +1,93 @@
+"""A run's folder: named, claimed, and found again.
+
+``<runs>/<name>/version_<N>/`` holds ``config.yaml``, ``hparams.yaml``, the event file,
+``<verb>_metrics.json`` and ``checkpoints/{best,last}.ckpt``.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+CHECKPOINTS = "checkpoints"
+CONFIG = "config.yaml"
+
+
+def claim(runs: Path, name: str) -> Path:
+    """Make the next free ``version_<N>`` of a name.
+
+    Two starts at the same moment get two folders: making a folder either succeeds or fails.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    parent = runs / name
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((_version(folder) for folder in parent.iterdir()), default=-1)
+    while True:
+        folder = parent / f"version_{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _version(folder: Path) -> int:
+    prefix, _, number = folder.name.rpartition("_")
+    return int(number) if prefix == "version" and number.isdecimal() else -1
+
+
+def release(folder: Path) -> None:
+    """Give a claimed folder back if nothing was written into it."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """The run's folder that a checkpoint lies in; None for a file outside of any run."""
+    folder = checkpoint.absolute().parent
+    return folder.parent if folder.name == CHECKPOINTS else None
+
+
+def checkpoints(runs: Path, name: str | None = None) -> list[Path]:
+    """All checkpoints of the runs of a name (of all names), the newest first."""
+    found = runs.glob(f"{name or '*'}/version_*/{CHECKPOINTS}/*.ckpt")
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def resolve(value: str, runs: Path, name: str | None) -> Path:
+    """Find the file that ``--ckpt_path`` means.
+
+    Args:
+        value: A file, a run's folder (its best checkpoint), or ``best`` or ``last`` of the newest
+            run that saved one.
+        runs: Where runs are kept.
+        name: Whose runs ``best`` and ``last`` look at; None looks at all.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint; it names the newest ones there are.
+    """
+    if value in ("best", "last"):
+        matches = [path for path in checkpoints(runs, name) if path.stem == value]
+        if matches:
+            return matches[0]
+        where = runs / name if name else runs
+        raise FileNotFoundError(f"no {value!r} checkpoint below {where}{newest(runs)}")
+    path = Path(value)
+    if path.is_dir():
+        inside = path if path.name == CHECKPOINTS else path / CHECKPOINTS
+        for file in (inside / "best.ckpt", inside / "last.ckpt"):
+            if file.is_file():
+                return file
+        raise FileNotFoundError(f"the run {value} holds no checkpoint{newest(runs)}")
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint not found: {value}{newest(runs)}")
+    return path
+
+
+def newest(runs: Path, count: int = 3) -> str:
+    """Say which checkpoints are the newest, on a line of its own each."""
+    lines = [f"  {path}" for path in checkpoints(runs)[:count]]
+    return "\nnewest checkpoints:\n" + "\n".join(lines) if lines else "; there is none yet: run fit"

@@ -1,0 +1,275 @@
+"""LightningCLI, assembled: its defaults, the run's folder, and what ``--ckpt_path`` means."""
+
+from __future__ import annotations
+
+import inspect
+from argparse import ArgumentError
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from lit_course import checkpoints, datamodules, modules, runs
+from lit_course.callbacks import (
+    BestCheckpoint,
+    PredictionFile,
+    Results,
+    RunPlan,
+    RunProgress,
+    StopEarly,
+)
+from lit_course.callbacks.save_config import SaveConfig
+from lit_course.closed_table import DATAMODULES, MODULES, read_config, refuse_foreign_classes
+from lit_course.messages import UsageError, explain_parser
+
+
+class TrainerCLI(LightningCLI):
+    """Runs one of the Trainer's verbs from a configuration.
+
+    Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        args: What follows it on the command line.
+    """
+
+    def __init__(self, verb: str, args: list[str]) -> None:
+        self.verb = verb
+        self.named = any(_values(args, "--name"))
+        self.checkpoint_path: Path | None = None
+        self.checkpoint: dict[str, Any] = {}
+        strict = {"exit_on_error": False, "allow_abbrev": False}
+        super().__init__(
+            save_config_callback=None,
+            trainer_defaults={"enable_model_summary": False},
+            seed_everything_default=0,
+            parser_kwargs={**strict, verb: strict},
+            args=[verb, *args],
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Only the asked verb: each parser costs a noticeable part of a second."""
+        skip = LightningCLI.subcommands()[self.verb]
+        return {self.verb: skip | {"weights_only", "return_predictions", "verbose"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Arguments of ours beside the Trainer's, the model's and the data's."""
+        parser.add_argument(
+            "--name",
+            type=str | None,
+            help="Name of the run; the last config's file name, else the model's class.",
+        )
+        parser.add_argument(
+            "--runs", type=str, default="lightning_logs", help="Folder of all runs."
+        )
+        parser.add_argument(
+            "--early_stopping",
+            type=int | None,
+            help="End a fit after this many validations without improvement; null for never.",
+        )
+        parser.add_argument(
+            "--test_best",
+            type=bool,
+            default=False,
+            help="After a fit, test its best checkpoint.",
+        )
+
+    # ------------------------------------------------------------- what was asked for
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse: command line over config file (null is not given) over checkpoint over default."""
+        assert isinstance(args, list)
+        given = [str(arg) for arg in args]
+        configs = list(_values(given, "--config", "-c"))
+        self.runs = Path(next(_values(given, "--runs"), "lightning_logs"))
+        name = next(_values(given, "--name"), Path(configs[-1]).stem if configs else None)
+        asked = next(_values(given, "--ckpt_path"), None)
+        if asked is None and configs:
+            said = read_config(Path(configs[-1])).get("ckpt_path")
+            asked = said if isinstance(said, str) else None
+        if asked is not None:
+            self.checkpoint_path = runs.resolve(asked, self.runs, name)
+            self.checkpoint = checkpoints.read(self.checkpoint_path)
+            run = runs.run_of(self.checkpoint_path)
+            if not configs and run is not None and (run / runs.CONFIG).is_file():
+                refuse_foreign_classes(run / runs.CONFIG)
+                given.insert(1, f"--config={run / runs.CONFIG}")
+        elif self.verb != "fit":
+            raise UsageError(
+                f"{self.verb} needs a trained model: --ckpt_path best, last, a run's folder or a "
+                f"file{runs.newest(self.runs)}"
+            )
+        self._take_defaults()
+        try:
+            self.config = parser.parse_args(given)
+        except ArgumentError as error:
+            raise UsageError(self._explain(str(error))) from error
+        config = self.config[self.verb]
+        if config.get("model") is not None:
+            self._fill_in(config.model)
+        if config.name is None:
+            config.name = name or ("run" if config.model is None else _class_name(config.model))
+
+    def _explain(self, text: str) -> str:
+        def arguments(class_path: str) -> list[str]:
+            module, _, name = class_path.rpartition(".")
+            return list(inspect.signature(getattr(import_module(module), name)).parameters)
+
+        known: dict[str, Iterable[str]] = {"model": MODULES, "data": DATAMODULES}
+        flags = [
+            flag.lstrip("-")
+            for action in self._parser(self.verb)._actions
+            for flag in action.option_strings
+        ]
+        return explain_parser(text, flags, lambda key: list(known.get(key, ())), arguments)
+
+    def _take_defaults(self) -> None:
+        """Let the checkpoint's hyperparameters be the defaults of the model's arguments."""
+        wrote = self.checkpoint.get("lit_course", {}).get("class")
+        if wrote in MODULES:
+            init_args = dict(self.checkpoint.get("hyper_parameters", {}))
+            model = {"class_path": f"{modules.__name__}.{wrote}", "init_args": init_args}
+            self._parser(self.verb).set_defaults({"model": model})
+
+    def _fill_in(self, model: Namespace) -> None:
+        """Take from the checkpoint what a config file leaves at null."""
+        asked = MODULES.get(_class_name(model))
+        if self.checkpoint and asked is not None:
+            asked.check_class(self.checkpoint)
+        for name, value in self.checkpoint.get("hyper_parameters", {}).items():
+            if name in model.init_args and model.init_args[name] is None:
+                model.init_args[name] = value
+
+    def _parse_ckpt_path(self) -> None:
+        """LightningCLI's own reading lets a checkpoint override explicit flags; ours does not."""
+
+    # ------------------------------------------------------------- what is made of it
+
+    @property
+    def _asked(self) -> Namespace:
+        config: Namespace = self.config[self.verb]
+        return config
+
+    def before_instantiate_classes(self) -> None:
+        """A run needs data too; that it needs a model the parser knows."""
+        if self._asked.get("data") is None:
+            raise UsageError("no data is named: give --config FILE, or --data NAME")
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and Trainer; an error is that of the class, not of the parser."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise (error.__cause__ or error) from None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A Trainer with the run's folder, its logger and our callbacks."""
+        self._check_data()
+        self.folder = self._make_folder()
+        trainer = self._asked.trainer
+        if trainer.logger in (None, True):
+            kwargs["logger"] = self._logger() if self.verb == "fit" else False
+        if trainer.default_root_dir is None and self.folder is not None:
+            kwargs["default_root_dir"] = str(self.folder)
+        config = {**self._get(self.config_init, "trainer", default={}), **kwargs}
+        try:
+            return self._instantiate_trainer(config, list(self._callbacks()))
+        except Exception:
+            if self.folder is not None:
+                runs.release(self.folder)
+            raise
+
+    def _check_data(self) -> None:
+        """Load the data before the run's folder is made, so that bad data leaves none behind."""
+        ours = isinstance(self.datamodule, datamodules.SupervisedDataModule)
+        if ours and _is_first_process():
+            self.datamodule.prepare_data()
+            self.datamodule.setup(self.verb)
+
+    def _make_folder(self) -> Path | None:
+        """Where this run writes; only the first process makes it, a fast_dev_run writes nothing."""
+        resumed = None if self.checkpoint_path is None else runs.run_of(self.checkpoint_path)
+        if self._asked.trainer.fast_dev_run or not _is_first_process():
+            return None
+        if self.verb != "fit":
+            assert self.checkpoint_path is not None
+            return resumed or self.checkpoint_path.parent
+        return resumed if resumed and not self.named else runs.claim(self.runs, self._asked.name)
+
+    def _logger(self) -> TensorBoardLogger | bool:
+        if self.folder is None:
+            return not self._asked.trainer.fast_dev_run
+        return TensorBoardLogger(
+            save_dir=str(self.folder.parent.parent),
+            name=self.folder.parent.name,
+            version=self.folder.name,
+            default_hp_metric=False,
+            purge_step=self.checkpoint.get("global_step"),
+        )
+
+    def _callbacks(self) -> Iterator[Callback]:
+        trainer = self._asked.trainer
+        if trainer.enable_progress_bar is not False:
+            yield RunProgress()
+        yield Results(self.folder)
+        if self.verb == "predict" and self.folder is not None:
+            yield PredictionFile(self.folder / "predictions.csv")
+        if self.verb != "fit":
+            return
+        yield RunPlan()
+        if trainer.enable_checkpointing is not False and not trainer.fast_dev_run:
+            yield BestCheckpoint()
+        if trainer.logger is not False:
+            yield LearningRateMonitor()
+        if self._asked.early_stopping is not None:
+            yield StopEarly(self._asked.early_stopping)
+        if self.folder is not None:
+            yield SaveConfig(self._parser(self.verb), self._asked, self.folder)
+
+    # ------------------------------------------------------------- running it
+
+    def after_fit(self) -> None:
+        """With ``--test_best``, test the best checkpoint of this very run."""
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        if self._asked.test_best and best:
+            self.trainer.test(
+                self.model,
+                datamodule=self.datamodule,
+                ckpt_path=best,
+                weights_only=True,
+                verbose=False,
+            )
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """The Trainer's arguments, with the checkpoint found and nothing but plain values read."""
+        kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        kwargs["ckpt_path"] = None if self.checkpoint_path is None else str(self.checkpoint_path)
+        kwargs["weights_only"] = True
+        if subcommand == "predict":
+            kwargs["return_predictions"] = False
+        elif subcommand in ("validate", "test"):
+            kwargs["verbose"] = False
+        return kwargs
+
+
+def _values(args: list[str], *flags: str) -> Iterator[str]:
+    """The values given to flags on a command line, as ``--flag value`` or ``--flag=value``."""
+    for i, arg in enumerate(args):
+        flag, equals, value = arg.partition("=")
+        if flag in flags and (equals or i + 1 < len(args)):
+            yield value if equals else args[i + 1]
+
+
+def _is_first_process() -> bool:
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
+
+
+def _class_name(model: Namespace) -> str:
+    return str(model.class_path).rpartition(".")[2]

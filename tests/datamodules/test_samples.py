@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from lit_course.datamodules.samples import Samples, Split
+
+X = torch.arange(8, dtype=torch.float32).reshape(4, 2)
+Y = torch.tensor([0.5, 1.0, 1.5, 2.0])
+LABELS = torch.tensor([0, 1, 2, 0])
+
+
+def with_value(tensor: torch.Tensor, index: object, value: float) -> torch.Tensor:
+    tensor = tensor.clone()
+    tensor[index] = value
+    return tensor
+
+
+def test_sizes_and_names():
+    samples = Samples(X, LABELS, 3, ["a", "b"], ["x", "y", "z"], ["kind"])
+    assert len(samples) == 4
+    assert samples.in_features == 2
+    assert samples.schema == {
+        "feature_names": ["a", "b"],
+        "class_names": ["x", "y", "z"],
+        "target_names": ["kind"],
+    }
+    images = Samples(torch.zeros(4, 1, 5, 6, dtype=torch.uint8), LABELS, 3)
+    assert images.in_features == 30
+
+
+def test_split_shares_its_samples():
+    samples = Samples(X, Y)
+    split = Split(samples, torch.tensor([1, 3]))
+    assert len(split) == 2
+    assert torch.equal(split.y, Y[[1, 3]])
+    assert len(Split(samples)) == 4
+    assert Split(samples).y is Y
+
+
+NAN, INF = float("nan"), float("inf")
+BAD = [
+    ({"x": Y}, r"one row per sample, found shape \(4,\)"),
+    ({"x": X.double()}, "X must be uint8 or float32, found torch.float64"),
+    ({"y": Y[:3]}, r"found shapes \(4, 2\) and \(3,\)"),
+    ({"x": X[:1], "y": Y[:1]}, "At least 2 rows and 1 feature are needed .* found 1 and 2"),
+    ({"x": X[:, :0]}, "At least 2 rows and 1 feature are needed .* found 4 and 0"),
+    ({"feature_names": ["a"]}, "feature_names must have 2 entries, found 1"),
+    ({"x": with_value(X, (2, 1), NAN)}, "X holds nan in row 2, column 1: "),
+    (
+        {"x": with_value(X, (2, 1), INF), "feature_names": ["a", "b"], "first_row": 1},
+        "X holds inf in row 3, column 'b': ",
+    ),
+    ({"y": with_value(Y, 3, -INF)}, "y holds -inf in row 3"),
+    (
+        {"y": with_value(X, (1, 0), NAN), "target_names": ["u", "v"]},
+        "y holds nan in row 1, column 'u'",
+    ),
+    ({"y": LABELS}, "must be float32, found torch.int64.*give num_classes"),
+    ({"y": X[:, :, None]}, r"y must have shape \(N,\) or \(N, k\), found \(4, 2, 1\)"),
+    ({"target_names": ["a", "b"]}, "target_names must have 1 entries, found 2"),
+    ({"y": LABELS, "num_classes": 1}, "At least 2 classes are needed, found 1"),
+    ({"y": LABELS, "num_classes": 2}, r"must be 0..1, found 2 in row 2"),
+    (
+        {"y": with_value(LABELS, 1, -1), "num_classes": 3, "first_row": 1},
+        "must be 0..2, found -1 in row 2",
+    ),
+    ({"y": LABELS[:, None], "num_classes": 3}, r"must have shape \(N,\), found \(4, 1\)"),
+    ({"y": LABELS.int(), "num_classes": 3}, "must be int64, found torch.int32"),
+    ({"y": LABELS.float(), "num_classes": 3}, "whole numbers: convert them to integers"),
+    ({"y": Y, "num_classes": 3}, "must be whole numbers, found 0.5 in row 0"),
+    (
+        {"y": LABELS, "num_classes": 3, "class_names": ["a"]},
+        "class_names must have 3 entries, found 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD)
+def test_refuses(change, message):
+    with pytest.raises(ValueError, match=message) as error:
+        Samples(**{"x": X, "y": Y, **change})
+    assert len(str(error.value).splitlines()) <= 5

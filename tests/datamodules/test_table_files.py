@@ -1,0 +1,42 @@
+import polars as pl
+import pytest
+
+from lit_course.datamodules.table_files import read_table
+
+
+def test_reads_each_kind(tmp_path):
+    table = pl.DataFrame({"a": [1, 2], "b": [0.5, 1.5]})
+    table.write_csv(tmp_path / "t.csv")
+    table.write_csv(tmp_path / "t.TSV", separator="\t")
+    table.write_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.TSV", "t.parquet"):
+        assert read_table(str(tmp_path / name)).equals(table)
+
+
+def test_text_in_the_last_row_is_text(tmp_path):
+    (tmp_path / "t.csv").write_text("a\n" + "1\n" * 3000 + "x\n")
+    assert read_table(str(tmp_path / "t.csv"))["a"].dtype == pl.String
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"", "t.csv is empty"),
+        ("t.csv", b"a,b\n", "t.csv has a header but no rows"),
+        ("t.csv", b"a,b,a\n1,2,3\n", "t.csv has several columns of one name, 'a': rename them"),
+        ("t.csv", b"a,b\n1,2,3\n", "t.csv cannot be read as a .csv table: found more fields"),
+        ("t.csv", b"a,b\n1,\xff\xfe\n", "t.csv cannot be read as a .csv table: invalid utf-8"),
+        ("t.parquet", b"junk", "t.parquet cannot be read as a .parquet table"),
+        ("t.xlsx", b"", r"t.xlsx must end in .csv, .tsv or .parquet, found '.xlsx'"),
+    ],
+)
+def test_refuses(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_table(str(tmp_path / name))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_refuses_what_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No file .*none\.csv"):
+        read_table(str(tmp_path / "none.csv"))
