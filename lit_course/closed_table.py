@@ -26,10 +26,9 @@ def _concrete(room: ModuleType, base: type) -> dict[str, Any]:
 MODULES: dict[str, type[SupervisedModule]] = _concrete(modules, SupervisedModule)
 DATAMODULES: dict[str, type[SupervisedDataModule]] = _concrete(datamodules, SupervisedDataModule)
 
+_NAMES = "|".join([*MODULES, *DATAMODULES])
 _OURS = re.compile(
-    r"lit_course\.(?:modules|datamodules)\.(?:\w+\.)?(?:{})|lit_course\.callbacks\.[\w.]+".format(
-        "|".join([*MODULES, *DATAMODULES])
-    )
+    rf"lit_course\.((modules|datamodules)\.(\w+\.)?)?({_NAMES})|lit_course\.callbacks\.[\w.]+"
 )
 _LIGHTNING = re.compile(r"lightning\.pytorch\.(?:callbacks|loggers)\.[\w.]+")
 

@@ -20,6 +20,7 @@ NOISE = (
     r"LightningCLI's args parameter is intended.*",  # main(args) is meant to be called from Python
     r"Checkpoint directory .* exists and is not empty.*",  # a resumed run goes on in its folder
     r".*callbacks used to create the checkpoint need to be provided.*",  # weights need none of them
+    r"The dirpath has changed from.*",  # a new run from a checkpoint judges its best anew
     r"Total length of `list` across ranks is zero.*",  # no validation rows, as asked for
     r".*sync_dist=True.*",  # metrics are already of all processes
 )
@@ -28,20 +29,22 @@ NOISE = (
 @contextmanager
 def quiet() -> Iterator[None]:
     """Show warnings as one line each, without the noise; of Lightning's log only what we write."""
-    import_module("lightning.pytorch")  # makes the handlers
-    loggers = (logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric"))
-    handlers = [handler for logger in loggers for handler in logger.handlers]
+    import_module("lightning.pytorch")  # sets its loggers up
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    handler = logging.StreamHandler()
+    handler.addFilter(_matters)
     with warnings.catch_warnings():
         for pattern in NOISE:
             warnings.filterwarnings("ignore", pattern)
         warnings.showwarning = _show
-        for handler in handlers:
-            handler.addFilter(_matters)
+        for logger in loggers:
+            logger.handlers, logger.propagate = [handler], False
         try:
             yield
         finally:
-            for handler in handlers:
-                handler.removeFilter(_matters)
+            for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+                logger.handlers, logger.propagate = handlers, propagate
 
 
 def _matters(record: logging.LogRecord) -> bool:

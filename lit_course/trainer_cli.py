@@ -87,13 +87,15 @@ class TrainerCLI(LightningCLI):
         """Parse: command line over config file (null is not given) over checkpoint over default."""
         assert isinstance(args, list)
         given = [str(arg) for arg in args]
-        configs = list(_values(given, "--config", "-c"))
-        self.runs = Path(next(_values(given, "--runs"), "lightning_logs"))
-        name = next(_values(given, "--name"), Path(configs[-1]).stem if configs else None)
-        asked = next(_values(given, "--ckpt_path"), None)
-        if asked is None and configs:
-            said = read_config(Path(configs[-1])).get("ckpt_path")
-            asked = said if isinstance(said, str) else None
+        configs = [Path(path) for path in _values(given, "--config", "-c")]
+        # What must be known before the whole is parsed, since it decides what else is read.
+        said: dict[str, Any] = {}
+        for key in ("name", "runs", "ckpt_path"):
+            flag = next(_values(given, f"--{key}"), None)
+            said[key] = flag or (read_config(configs[-1]).get(key) if configs else None)
+        name = said["name"] or (configs[-1].stem if configs else None)
+        self.runs = Path(said["runs"] or "lightning_logs")
+        asked = said["ckpt_path"]
         if asked is not None:
             self.checkpoint_path = runs.resolve(asked, self.runs, name)
             self.checkpoint = checkpoints.read(self.checkpoint_path)
@@ -226,7 +228,7 @@ class TrainerCLI(LightningCLI):
         yield RunPlan()
         if trainer.enable_checkpointing is not False and not trainer.fast_dev_run:
             yield BestCheckpoint()
-        if trainer.logger is not False:
+        if trainer.logger is not False and not trainer.fast_dev_run:
             yield LearningRateMonitor()
         if self._asked.early_stopping is not None:
             yield StopEarly(self._asked.early_stopping)

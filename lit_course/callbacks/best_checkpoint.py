@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -27,3 +29,16 @@ class BestCheckpoint(ModelCheckpoint):
         """Take what to watch from the module, which knows it once its layers are made."""
         self.monitor = getattr(pl_module, "monitored", None)
         self.mode = getattr(pl_module, "monitor_mode", "min")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge the epoch, unless it ended before its validation (``max_steps``, ``max_time``)."""
+        if self.monitor is None or self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the last state where the last validation was not the end."""
+        super().on_train_end(trainer, pl_module)
+        if self._last_global_step_saved != trainer.global_step:
+            self._last_global_step_saved = trainer.global_step
+            self.last_model_path = os.path.join(self.dirpath or "", "last.ckpt")
+            trainer.save_checkpoint(self.last_model_path)

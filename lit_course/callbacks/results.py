@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -39,7 +39,7 @@ class Results(Callback):
             best = checkpoint.get("lit_course", {}).get("metrics", last)
             title = f"best (epoch {checkpoint['epoch'] + 1})"
         self._write("fit", best)
-        _show({title: best} | ({"last": last} if title != "last" else {}))
+        self._show({title: best} | ({"last": last} if title != "last" else {}))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and show the numbers of ``validate``."""
@@ -55,7 +55,7 @@ class Results(Callback):
             metrics = _floats(trainer.callback_metrics)
             verb = str(trainer.state.fn.value) if trainer.state.fn else "test"
             self._write(verb, metrics)
-            _show({verb: metrics})
+            self._show({verb: metrics})
 
     def _write(self, verb: str, metrics: Mapping[str, float]) -> None:
         if self.folder is None:
@@ -67,19 +67,25 @@ class Results(Callback):
         partial.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, path)
 
+    def _show(self, columns: Mapping[str, Mapping[str, float]]) -> None:
+        for table in _tables(columns):
+            Console().print(table)
+        if self.folder is not None:
+            Console().print(f"run: {self.folder}", soft_wrap=True, highlight=False)
+
 
 def _floats(metrics: Mapping[str, torch.Tensor]) -> dict[str, float]:
     stages = ("train/", "val/", "test/")
     return {name: float(value) for name, value in metrics.items() if name.startswith(stages)}
 
 
-def _show(columns: Mapping[str, Mapping[str, float]]) -> None:
-    """A row for each value; values of single classes in a table of their own."""
+def _tables(columns: Mapping[str, Mapping[str, float]]) -> Iterator[Table]:
+    """A table with a row for each value, then one with a row for each class, if there are any."""
     names = sorted({name for values in columns.values() for name in values})
     table = Table("metric", *(Column(title, justify="right") for title in columns))
     for name in (name for name in names if name.count("/") == 1):
         table.add_row(name, *(_cell(values.get(name)) for values in columns.values()))
-    Console().print(table)
+    yield table
     per_class: dict[str, dict[str, float]] = {}
     for values in columns.values():
         for name, value in values.items():
@@ -91,7 +97,7 @@ def _show(columns: Mapping[str, Mapping[str, float]]) -> None:
         table = Table("class", *(Column(metric, justify="right") for metric in metrics))
         for label, row in per_class.items():
             table.add_row(label, *(_cell(row.get(metric)) for metric in metrics))
-        Console().print(table)
+        yield table
 
 
 def _cell(value: float | None) -> str:

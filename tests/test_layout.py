@@ -1,0 +1,133 @@
+"""The house: who may import whom, and that nothing heavy is imported before it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "lit_course"
+
+# A room is a file, or a folder where its files stand for one thing. Change this with the house.
+PLAIN = {"names", "scaling"}
+ARROWS: dict[str, set[str]] = {
+    "__init__": {"modules", "datamodules"},
+    "__main__": {"cli"},
+    "cli": {"console", "messages", "names", "trainer_cli"},
+    "trainer_cli": {
+        "callbacks",
+        "checkpoints",
+        "closed_table",
+        "datamodules",
+        "messages",
+        "modules",
+        "runs",
+    },
+    "closed_table": {"datamodules", "modules"},
+    "messages": {"names"},
+    "checkpoints": set(),
+    "console": set(),
+    "runs": set(),
+    "callbacks": set(),
+    "modules": {"losses", "metrics", "names", "networks", "optimizers", "scaling"},
+    "datamodules": {"names", "scaling"},
+    "networks": PLAIN,
+    "losses": PLAIN,
+    "optimizers": PLAIN,
+    "metrics": PLAIN | {"auroc"},
+    "auroc": set(),
+    "names": set(),
+    "scaling": set(),
+}
+# Inside the two folders: bases know nothing of what is built on them.
+INSIDE: dict[str, set[str]] = {
+    "modules/hyperparameters": set(),
+    "modules/survey": set(),
+    "modules/transfer": set(),
+    "modules/optimized": {"hyperparameters"},
+    "modules/base": {"hyperparameters", "optimized", "survey", "transfer"},
+    "modules/mlp_classifier": {"base", "survey"},
+    "modules/linear_regressor": {"base", "survey"},
+    "datamodules/batches": set(),
+    "datamodules/samples": set(),
+    "datamodules/splits": set(),
+    "datamodules/table_files": set(),
+    "datamodules/base": {"batches", "samples", "splits"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of ours that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lit_course"):
+            if node.module == "lit_course":
+                found |= {alias.name for alias in node.names}
+            else:
+                found.add(node.module.removeprefix("lit_course."))
+        elif isinstance(node, ast.Import):
+            names = (alias.name for alias in node.names)
+            found |= {name.removeprefix("lit_course.") for name in names if "lit_course." in name}
+    return found
+
+
+def files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_arrows_of_the_house(path):
+    own = room(path)
+    assert own in ARROWS, f"{own} is a new room: say here who may know it"
+    outside = {name.split(".")[0] for name in imports(path)} - {own}
+    assert outside <= ARROWS[own]
+
+
+@pytest.mark.parametrize("place", INSIDE)
+def test_bases_do_not_know_what_is_built_on_them(place):
+    folder, _, name = place.partition("/")
+    inside = {
+        module.split(".")[1]
+        for module in imports(PACKAGE / folder / f"{name}.py")
+        if module.startswith(f"{folder}.")
+    }
+    assert inside <= INSIDE[place]
+
+
+def test_no_circle():
+    def reachable(start: str, seen: frozenset[str]) -> bool:
+        return any(
+            following in seen or reachable(following, seen | {following})
+            for following in ARROWS[start]
+        )
+
+    assert not any(reachable(start, frozenset({start})) for start in ARROWS)
+
+
+def test_one_namespace_of_lightning():
+    """``pytorch_lightning`` beside ``lightning.pytorch`` makes two classes of every class."""
+    for path in files():
+        assert "pytorch_lightning" not in path.read_text(encoding="utf-8"), path
+
+
+def test_no_drawer_for_odds_and_ends():
+    assert not {path.stem for path in files()} & {"utils", "common", "helpers", "misc"}
+
+
+def test_version_and_help_do_not_wait_for_torch():
+    """One process for all three, since each start costs."""
+    script = (
+        "import sys, lit_course, lit_course.cli as cli\n"
+        "assert cli.main(['--version']) == 0 and cli.main(['--help']) == 0\n"
+        "heavy = {'torch', 'lightning', 'torchvision', 'jsonargparse', 'matplotlib'}\n"
+        "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "lit-course 0" in done.stdout
+
