@@ -57,7 +57,7 @@ class WeightedMean(Metric):
         return self.total / self.weight
 
 
-class MSE(MeanSquaredError):
+class AveragedSquaredError(MeanSquaredError):
     """Mean squared error, or its root, of each target; averaged over targets."""
 
     def compute(self) -> Tensor:
@@ -110,7 +110,8 @@ class R2(Metric):
 class PerClass(MetricCollection):
     """Metrics of every class, fed with answers."""
 
-    def update(self, answers: Tensor, target: Tensor) -> None:
+    # torchmetrics overrides torch's ModuleDict.update in the same way.
+    def update(self, answers: Tensor, target: Tensor) -> None:  # type: ignore[override]
         """Add answers, see the head of this file, and int64 labels ``(B,)``."""
         predicted = answers.argmax(1) if answers.ndim == 2 else (answers > 0.5).long()
         super().update(predicted, target)
@@ -202,8 +203,8 @@ def regression_metrics(num_outputs: int = 1) -> MetricCollection:
     metrics = MetricCollection(
         {
             "mae": MeanAbsoluteError(),
-            "mse": MSE(num_outputs=num_outputs),
-            "rmse": MSE(squared=False, num_outputs=num_outputs),
+            "mse": AveragedSquaredError(num_outputs=num_outputs),
+            "rmse": AveragedSquaredError(squared=False, num_outputs=num_outputs),
             "r2": R2(num_outputs),
         },
         compute_groups=[["mae"], ["mse", "rmse"], ["r2"]],
@@ -240,6 +241,7 @@ class StageMetrics(nn.Module):
         metrics: What is fed with answers and targets.
         answer: From outputs to answers.
         details: More of the same, computed on request only.
+        check: Called with all targets before they are given to the metrics; may refuse them.
     """
 
     def __init__(
@@ -247,17 +249,24 @@ class StageMetrics(nn.Module):
         metrics: MetricCollection,
         answer: Callable[[Tensor], Tensor],
         details: MetricCollection | None = None,
+        check: Callable[[Tensor], None] | None = None,
     ) -> None:
         super().__init__()
         self.metrics = metrics
         self.details = details
         self.loss = WeightedMean().set_dtype(torch.float64)
         self.answer = answer
+        self.check = check
         self._clear()
 
     def _clear(self) -> None:
         self._pending: list[tuple[Tensor, Tensor, Tensor, Tensor | int]] = []
         self._samples = 0
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether any were taken since ``reset``."""
+        return bool(self._pending) or self.loss.update_called
 
     def add(self, outputs: Tensor, target: Tensor, loss: Tensor, weight: Tensor | int) -> None:
         """Take one batch.
@@ -282,6 +291,8 @@ class StageMetrics(nn.Module):
         self.loss.update(loss, loss.new_tensor(weights) if counted else torch.stack(weights))
         with torch.no_grad():
             answers, target = self.answer(torch.cat(outputs)), torch.cat(targets)
+            if self.check is not None:
+                self.check(target)
             self.metrics.update(answers, target)
             if self.details is not None:
                 self.details.update(answers, target)

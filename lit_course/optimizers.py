@@ -73,13 +73,16 @@ HORIZON_OPTION = {
 }
 
 
-def check_optimizer(name: str, lr: float, options: Mapping[str, Any]) -> None:
+def check_optimizer(name: str, lr: float, options: Mapping[str, Any]) -> Optimizer:
     """Refuse an optimizer that could not be built.
+
+    Returns:
+        A throwaway of its kind, for ``check_schedule``.
 
     Raises:
         ValueError: If the name or an option is unknown, or torch refuses a value.
     """
-    make_optimizer(name, [nn.Parameter(torch.zeros(1))], lr, options)
+    return make_optimizer(name, [nn.Parameter(torch.zeros(1))], lr, options)
 
 
 def make_optimizer(
@@ -102,8 +105,16 @@ def make_optimizer(
         raise ValueError(f"{name} refuses its options: {error}") from error
 
 
-def check_schedule(name: str | None, lr: float, options: Mapping[str, Any]) -> None:
+def check_schedule(
+    name: str | None, optimizer: Optimizer, lr: float, options: Mapping[str, Any]
+) -> None:
     """Refuse a schedule that could not be built, whatever the length of the training.
+
+    Args:
+        name: One of ``SCHEDULES``, or None.
+        optimizer: One of the kind whose rate it will set; it is not used any more after this.
+        lr: The base rate.
+        options: Its other arguments, as torch names them.
 
     Raises:
         ValueError: If the name or an option is unknown or missing, or torch refuses a value.
@@ -114,9 +125,7 @@ def check_schedule(name: str | None, lr: float, options: Mapping[str, Any]) -> N
                 f"lr_scheduler_options {dict(options)} are given, but no lr_scheduler: name one"
             )
         return
-    # One with momentum, since CyclicLR and OneCycleLR ask for it unless told otherwise.
-    throwaway = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
-    make_schedule(name, throwaway, lr, options, horizon=lambda: 1000)
+    make_schedule(name, optimizer, lr, options, horizon=lambda: 1000)
 
 
 def make_schedule(

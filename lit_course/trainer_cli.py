@@ -169,7 +169,9 @@ class TrainerCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            raise (error.__cause__ or error) from None
+            # jsonargparse wraps what a class raised into the tree of types that it tried.
+            wrapped = str(error).startswith("Does not validate")
+            raise (error.__cause__ if wrapped and error.__cause__ else error) from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A Trainer with the run's folder, its logger and our callbacks."""

@@ -18,6 +18,7 @@ from torchmetrics import MetricCollection
 
 from lit_course.losses import ClassificationLoss
 from lit_course.metrics import StageMetrics, higher_is_better
+from lit_course.modules.batch import unpack
 from lit_course.modules.hyperparameters import plain
 from lit_course.modules.optimized import OptimizedModule
 from lit_course.modules.survey import Survey
@@ -78,6 +79,7 @@ class SupervisedModule(OptimizedModule):
         self._frozen_norms: list[nn.Module] = []
         self._checked: set[str] = set()
         self._last_logged_step = 0
+        self._step_loss: Tensor | None = None
 
     # ------------------------------------------------------------- places to subclass
 
@@ -151,6 +153,7 @@ class SupervisedModule(OptimizedModule):
                     f"give {size}=..., or a data module with that attribute"
                 )
             if own is None:
+                said = plain(size, said)
                 setattr(self, size, said)
                 self.hparams[size] = said
             elif said is not None and own != said:
@@ -171,20 +174,25 @@ class SupervisedModule(OptimizedModule):
     def _build(self) -> None:
         self.network = self.configure_network()
         self.loss = self.configure_loss()
-        answer = type(self).answer
-        self.train_metrics = StageMetrics(self.configure_metrics(), answer)
-        self.val_metrics = StageMetrics(self.configure_metrics(), answer, self.detail_metrics())
-        self.test_metrics = StageMetrics(self.configure_metrics(), answer, self.detail_metrics())
+        self.train_metrics = self._make_metrics(None)
+        self.val_metrics = self._make_metrics(self.detail_metrics())
+        self.test_metrics = self._make_metrics(self.detail_metrics())
         if self.freeze_patterns:
             self._frozen_norms = freeze(self, self.freeze_patterns)
         self.check_direction()
 
+    def _make_metrics(self, details: MetricCollection | None) -> StageMetrics:
+        return StageMetrics(self.configure_metrics(), type(self).answer, details, self.check_values)
+
     def train(self, mode: bool = True) -> SupervisedModule:
         """Switch modes; frozen normalisation layers stay in evaluation mode."""
         super().train(mode)
+        self._rest_frozen_norms()
+        return self
+
+    def _rest_frozen_norms(self) -> None:
         for layer in self._frozen_norms:
             layer.eval()
-        return self
 
     # ------------------------------------------------------------- steps
 
@@ -198,16 +206,20 @@ class SupervisedModule(OptimizedModule):
             )
         return self.network(x)  # type: ignore[no-any-return]  # nn.Module's call is untyped
 
-    def _step(self, batch: Any, stage: Stage) -> Tensor:
+    def _step(self, batch: Any, stage: Stage, report: bool = True) -> Tensor:
         x, y = unpack(batch)
+        first = stage not in self._checked
+        if first and not x.isfinite().all():
+            raise ValueError("features must be finite, found NaN or infinity: drop or fill them")
         outputs = self(x)
         y = self.check_target(y, outputs)
-        if stage not in self._checked:
+        if first:
             self.check_values(y)
             self._checked.add(stage)
         loss: Tensor = self.loss(outputs, y)
-        weight = self.loss.weight(y) if isinstance(self.loss, ClassificationLoss) else len(y)
-        self._stage_metrics(stage).add(outputs, y, loss, weight)
+        if report:
+            weight = self.loss.weight(y) if isinstance(self.loss, ClassificationLoss) else len(y)
+            self._stage_metrics(stage).add(outputs, y, loss, weight)
         return loss
 
     def _stage_metrics(self, stage: Stage) -> StageMetrics:
@@ -216,7 +228,11 @@ class SupervisedModule(OptimizedModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
         """One batch of training: the loss, and the penalty if there is one."""
-        loss = self._step(batch, "train")
+        # LBFGS evaluates a batch several times an update; the first one is reported.
+        first = self._step_loss is None
+        loss = self._step(batch, "train", report=first)
+        if first:
+            self._step_loss = loss.detach()
         penalty = self.penalty()
         return loss if penalty is None else loss + penalty
 
@@ -236,8 +252,9 @@ class SupervisedModule(OptimizedModule):
     # ------------------------------------------------------------- around the steps
 
     def setup(self, stage: str) -> None:
-        """New data may have come: look at its first batches again."""
+        """New data may have come, and a new count of steps: begin again with both."""
         self._checked.clear()
+        self._last_logged_step = 0
 
     def on_fit_start(self) -> None:
         """Log the hyperparameters, now that sizes are filled in."""
@@ -246,6 +263,7 @@ class SupervisedModule(OptimizedModule):
 
     def on_train_start(self) -> None:
         """Before the first step of a new training: start weights, then what the data must tell."""
+        self._rest_frozen_norms()  # Lightning leaves the modes as it found them
         if self.global_step:
             return  # resumed: everything is in the checkpoint
         if self.init_from is not None:
@@ -254,21 +272,26 @@ class SupervisedModule(OptimizedModule):
             self.init_from = None  # a second fit goes on from where the first one ended
         data = getattr(self.trainer, "datamodule", None)
         loader = cast(Iterable[Any], self.trainer.train_dataloader)
-        survey = Survey(data, loader, self.network, self.device)
-        # Trained weights belong to the scaling that they were trained with.
-        if survey.scaling is not None and survey.scaling.count == 0:
-            survey.scaling.fit(survey.statistics)
-        self.learn(survey)
+        survey = Survey(data, loader, self.network, self.device, self.check_values)
+        with self.trainer.precision_plugin.forward_context():
+            # Trained weights belong to the scaling that they were trained with.
+            if survey.scaling is not None and survey.scaling.count == 0:
+                survey.scaling.fit(survey.statistics)
+            self.learn(survey)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Nothing of this batch is reported yet."""
+        self._step_loss = None
 
     def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Any, batch_idx: int) -> None:
-        """Log the loss of a step every ``log_every_n_steps`` updates."""
+        """Log the loss of a batch, without penalty, every ``log_every_n_steps`` updates."""
         step = self.global_step
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set on construction
         if every and step % every == 0 and step > self._last_logged_step:
             self._last_logged_step = step
-            loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+            assert self._step_loss is not None
             for logger in self.loggers:
-                logger.log_metrics({"train/loss_step": float(cast(Tensor, loss))}, step)
+                logger.log_metrics({"train/loss_step": float(self._step_loss)}, step)
 
     def on_train_epoch_end(self) -> None:
         """Report the training split."""
@@ -288,11 +311,14 @@ class SupervisedModule(OptimizedModule):
             metrics.reset()
             return
         fitting = self.trainer.state.fn == "fit"
-        values = metrics.compute(details=not fitting)
-        if stage == "train" and (penalty := self.penalty()) is not None:
-            values["penalty"] = penalty
-        self.after_report(stage, metrics)
-        metrics.reset()
+        values: dict[str, Tensor] = {}
+        # Of an epoch that was resumed at its end, behind the last batch, there is nothing to say.
+        if metrics.has_samples:
+            values = metrics.compute(details=not fitting)
+            if stage == "train" and (penalty := self.penalty()) is not None:
+                values["penalty"] = penalty
+            self.after_report(stage, metrics)
+            metrics.reset()
         named = {f"{stage}/{name}": value.detach() for name, value in values.items()}
         self.log_dict(named, batch_size=1)
         if fitting:
@@ -314,8 +340,9 @@ class SupervisedModule(OptimizedModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the file of another class."""
+        """Refuse the file of another class; its weights are what training goes on from."""
         self.check_class(checkpoint)
+        self.init_from = None
 
     @classmethod
     def check_class(cls, checkpoint: Mapping[str, Any]) -> None:
@@ -351,17 +378,3 @@ class SupervisedModule(OptimizedModule):
         cls.check_class(torch.load(checkpoint_path, map_location="meta", weights_only=True))
         model: Self = super().load_from_checkpoint(checkpoint_path, map_location, **kwargs)
         return model
-
-
-def unpack(batch: Any) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a batch ``(x, y)`` or ``(x, y, extras)``.
-
-    Raises:
-        TypeError: If it is anything else.
-    """
-    if not isinstance(batch, list | tuple) or len(batch) not in (2, 3):
-        raise TypeError(
-            f"a batch must be (x, y) or (x, y, extras), found {type(batch).__name__}"
-            + (f" of {len(batch)}" if isinstance(batch, list | tuple) else "")
-        )
-    return batch[0], batch[1]

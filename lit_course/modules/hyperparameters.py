@@ -12,8 +12,8 @@ import numpy as np
 def plain(name: str, value: Any) -> Any:
     """Turn a hyperparameter into ``str | int | float | bool | None | list | dict``.
 
-    Tuples become lists, NumPy scalars numbers, paths strings, so that every checkpoint loads with
-    ``weights_only=True``.
+    Tuples and NumPy arrays become lists, NumPy scalars numbers, paths strings, so that every
+    checkpoint loads with ``weights_only=True``.
 
     Args:
         name: Its name, for the message.
@@ -24,8 +24,8 @@ def plain(name: str, value: Any) -> Any:
     """
     if value is None or type(value) in (str, int, float, bool):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, list | tuple):

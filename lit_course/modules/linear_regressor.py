@@ -118,7 +118,7 @@ class LinearRegressor(SupervisedModule):
         self.loss_options = dict(loss_options or {})
         self.l1 = l1
         self.l2 = l2
-        self.configure_loss()  # refuses a bad name or option before any data is read
+        make_loss(loss, REGRESSION_LOSSES, self.loss_options)  # refuse a bad name or option now
         # Known when training starts; a buffer, so that a resumed run has the same penalty.
         self.num_samples: Tensor
         self.register_buffer("num_samples", torch.zeros((), dtype=torch.int64))
@@ -177,7 +177,8 @@ class LinearRegressor(SupervisedModule):
                 f"targets must be of shape {tuple(outputs.shape)}, found {tuple(y.shape)}: "
                 f"give one column for each of the {outputs.shape[1]} outputs, or set out_features"
             )
-        return y.to(outputs.dtype)
+        # Not to the outputs' dtype: in mixed precision that would round the targets.
+        return y.to(torch.get_default_dtype())
 
     def check_values(self, y: Tensor) -> None:
         """Refuse NaN and infinite targets."""

@@ -18,8 +18,10 @@ from lit_course.metrics import (
     probabilities,
 )
 from lit_course.modules.base import Stage, SupervisedModule
+from lit_course.modules.hyperparameters import plain
 from lit_course.modules.survey import Survey
-from lit_course.networks import MLP
+from lit_course.names import lookup
+from lit_course.networks import ACTIVATIONS, INITIALIZATIONS, MLP, NORMALIZATIONS
 from lit_course.optimizers import Interval
 
 
@@ -127,9 +129,25 @@ class MLPClassifier(SupervisedModule):
         self.loss_name = loss
         self.loss_options = dict(loss_options or {})
         self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
+        self.class_weights = plain("class_weights", class_weights)
+        self._check_names()
         self._check_loss()
         self.declare()
+
+    def _check_names(self) -> None:
+        """Refuse a name now, not once the data has said the sizes."""
+        lookup("activation", self.activation, ACTIVATIONS)
+        if self.normalization is not None:
+            lookup("normalization", self.normalization, NORMALIZATIONS)
+        if self.initialization is not None:
+            lookup("initialization", self.initialization, INITIALIZATIONS)
+        make_loss(
+            self.loss_name,
+            CLASSIFICATION_LOSSES,
+            self.loss_options,
+            class_weights=self.class_weights if isinstance(self.class_weights, list) else None,
+            label_smoothing=self.label_smoothing,
+        )
 
     def _check_loss(self) -> None:
         if self.loss_name == "bce" and self.num_classes not in (None, 2):
@@ -156,13 +174,6 @@ class MLPClassifier(SupervisedModule):
         weights = self.class_weights
         if isinstance(weights, str) and weights != "balanced":
             raise ValueError(f"class_weights must be a list or 'balanced', found {weights!r}")
-        if isinstance(weights, list) and self.num_classes not in (None, len(weights)):
-            raise ValueError(
-                f"class_weights has {len(weights)} values for {self.num_classes} classes: "
-                "give one a class"
-            )
-        if isinstance(weights, list) and min(weights, default=-1) < 0:
-            raise ValueError(f"class_weights must not be negative, found {weights}")
 
     def configure_network(self) -> nn.Module:
         """An ``MLP`` from raw features to logits (log-probabilities for ``nll``)."""
@@ -184,13 +195,20 @@ class MLPClassifier(SupervisedModule):
         """The loss by name, its class weights a buffer."""
         self._check_loss()  # the number of classes may have come since
         weights = self.class_weights
-        return make_loss(
+        loss = make_loss(
             self.loss_name,
             CLASSIFICATION_LOSSES,
             self.loss_options,
             class_weights=[1.0] * (self.num_classes or 0) if weights == "balanced" else weights,
             label_smoothing=self.label_smoothing,
         )
+        taken = loss.get_buffer("class_weights")
+        if taken is not None and len(taken) != self.num_classes:
+            raise ValueError(
+                f"class_weights (or focal's alpha) has {len(taken)} values for "
+                f"{self.num_classes} classes: give one a class"
+            )
+        return loss
 
     def configure_metrics(self) -> MetricCollection:
         """Accuracy, F1, precision, recall, AUROC."""

@@ -55,8 +55,8 @@ class OptimizedModule(LightningModule, ABC):
         self._check_arguments()
 
     def _check_arguments(self) -> None:
-        check_optimizer(self.optimizer, self.lr, self.optimizer_options)
-        check_schedule(self.lr_scheduler, self.lr, self.lr_scheduler_options)
+        throwaway = check_optimizer(self.optimizer, self.lr, self.optimizer_options)
+        check_schedule(self.lr_scheduler, throwaway, self.lr, self.lr_scheduler_options)
         if self.lr_interval not in ("epoch", "step"):
             raise ValueError(f"lr_interval must be 'epoch' or 'step', found {self.lr_interval!r}")
         if self.lr_frequency < 1:
@@ -112,7 +112,8 @@ class OptimizedModule(LightningModule, ABC):
             return True
         # Ours say how many rows are held out; Lightning calls an empty list of loaders validation.
         sizes = getattr(getattr(self.trainer, "datamodule", None), "split_sizes", {"val": 1})
-        return bool(self.trainer.enable_validation and sizes["val"])
+        empty = self.trainer.val_dataloaders == []  # None until they are set up
+        return bool(self.trainer.enable_validation and sizes["val"] and not empty)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer over what is not frozen, and its schedule."""
@@ -128,14 +129,12 @@ class OptimizedModule(LightningModule, ABC):
             schedule = make_schedule(
                 self.lr_scheduler, optimizer, self.lr, options, self._schedule_steps
             )
-            if not self.warmup_steps and self.lr_scheduler != PLATEAU:
+            # Lightning counts the steps of a frequency anew in every epoch, and counts batches.
+            ordinary = not self.warmup_steps and self.lr_frequency == 1
+            if ordinary and self.lr_scheduler != PLATEAU:
                 return {
                     "optimizer": optimizer,
-                    "lr_scheduler": {
-                        "scheduler": schedule,
-                        "interval": self.lr_interval,
-                        "frequency": self.lr_frequency,
-                    },
+                    "lr_scheduler": {"scheduler": schedule, "interval": self.lr_interval},
                 }
         paced = PacedSchedule(
             optimizer,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
+from lit_course.modules.batch import unpack
 from lit_course.scaling import ColumnStatistics, InputScaling
 
 
@@ -26,15 +28,22 @@ class Survey:
         batches: The training batches ``(x, y)`` or ``(x, y, extras)``.
         network: What will be trained; the statistics are those of its ``InputScaling``'s input.
         device: Where the network is.
+        check: Called with the targets of every batch of the pass; may refuse them.
     """
 
     def __init__(
-        self, data: object, batches: Iterable[Any], network: nn.Module, device: torch.device
+        self,
+        data: object,
+        batches: Iterable[Any],
+        network: nn.Module,
+        device: torch.device,
+        check: Callable[[Tensor], None],
     ) -> None:
         self._data = data
         self._batches = batches
         self._network = network
         self._device = device
+        self._check = check
 
     @property
     def scaling(self) -> InputScaling | None:
@@ -56,7 +65,7 @@ class Survey:
     def class_counts(self) -> Tensor:
         """Samples of each class, int64; classes after the last one seen may be missing."""
         offered: Tensor | None = getattr(self._data, "class_counts", None)
-        return self._pass[1] if offered is None else offered
+        return torch.bincount(self._pass[1]) if offered is None else offered
 
     @property
     def num_samples(self) -> int:
@@ -67,21 +76,33 @@ class Survey:
     @cached_property
     def _pass(self) -> tuple[ColumnStatistics, Tensor, int]:
         statistics = ColumnStatistics()
-        counts = torch.zeros(0, dtype=torch.int64)
+        labels = [torch.zeros(0, dtype=torch.int64)]
         samples = 0
         rank_zero_info("one pass over the training data for its statistics")
-        with _undisturbed(self._batches), _listening(self.scaling, statistics), torch.no_grad():
-            training = self._network.training
-            self._network.eval()
-            for x, y, *_ in self._batches:
+        with (
+            _undisturbed(self._batches),
+            _evaluating(self._network),
+            _listening(self.scaling, statistics),
+            torch.no_grad(),
+        ):
+            for x, y in map(unpack, self._batches):
+                self._check(y)
                 samples += len(y)
                 if not y.is_floating_point():
-                    seen = torch.bincount(y.flatten().cpu(), minlength=len(counts))
-                    counts = seen + torch.nn.functional.pad(counts, (0, len(seen) - len(counts)))
+                    labels.append(y.flatten().long().cpu())
                 if self.scaling is not None:
                     self._network(x.to(self._device))
-            self._network.train(training)
-        return statistics, counts, samples
+        return statistics, torch.cat(labels), samples
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Put the network into evaluation mode, and each layer back into the mode it had."""
+    modes = [(layer, layer.training) for layer in network.modules()]
+    network.eval()
+    yield
+    for layer, mode in modes:
+        layer.training = mode
 
 
 @contextmanager
@@ -100,9 +121,10 @@ def _listening(scaling: InputScaling | None, statistics: ColumnStatistics) -> It
 @contextmanager
 def _undisturbed(batches: object) -> Iterator[None]:
     """Leave every random state that a loader draws from as it was found."""
-    generator = getattr(batches, "generator", None)
-    state = None if generator is None else generator.get_state()
-    with torch.random.fork_rng(devices=[]):
+    drawn = (batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None))
+    generators = [getattr(part, "generator", None) for part in drawn]
+    states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
+    with isolate_rng():
         yield
-    if generator is not None and state is not None:
+    for generator, state in states:
         generator.set_state(state)

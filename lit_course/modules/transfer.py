@@ -44,7 +44,7 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
 
 
 def load_weights(network: nn.Module, path: str) -> list[str]:
-    """Load the network's weights from a checkpoint, where names and shapes agree.
+    """Load the network's weights from a checkpoint, layer by layer, where names and shapes agree.
 
     Args:
         network: What to load into.
@@ -64,11 +64,13 @@ def load_weights(network: nn.Module, path: str) -> list[str]:
         if name.startswith(prefix)
     }
     own = network.state_dict()
-    fitting = {
-        name: value
-        for name, value in saved.items()
-        if name in own and own[name].shape == value.shape
+    # A layer is taken whole or not at all: the count of a scaling fits any, its mean does not.
+    other = {
+        name.rpartition(".")[0]
+        for name, value in own.items()
+        if name not in saved or saved[name].shape != value.shape
     }
+    fitting = {name: saved[name] for name in own if name.rpartition(".")[0] not in other}
     if not fitting:
         raise ValueError(f"init_from: no layer of {path} fits this network")
     network.load_state_dict(fitting, strict=False)

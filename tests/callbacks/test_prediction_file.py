@@ -1,0 +1,55 @@
+"""Predictions in a file: every sample once, in data order, with its row."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+
+def test_rows_names_and_probabilities(fit, lit):
+    run = fit("--data.batch_size", 50, "--data.test_size", 101)
+    assert lit("predict", "--ckpt_path", run).status == 0
+    table = pl.read_csv(run / "predictions.csv")
+    assert len(table) == 101
+    rows = table["row"].to_numpy()
+    assert (np.diff(rows) > 0).all()
+    p = table.select(pl.col("^probability_.*$")).to_numpy()
+    assert p.shape == (101, 10)
+    assert p.sum(1) == pytest.approx(np.ones(101), abs=1e-5)
+    assert (p.argmax(1) == table["class"].to_numpy()).all()
+
+
+def test_test_and_predict_agree(fit, lit):
+    from sklearn.datasets import load_digits
+
+    run = fit("--test_best", "true", epochs=5)
+    assert lit("predict", "--ckpt_path", run).status == 0
+    table = pl.read_csv(run / "predictions.csv")
+    truth = load_digits().target[table["row"].to_numpy()]
+    import json
+
+    reported = json.loads((run / "test_metrics.json").read_text())["test/accuracy"]
+    assert (table["class"].to_numpy() == truth).mean() == pytest.approx(reported)
+
+
+def test_predictions_of_a_regression(lit, tmp_path):
+    options = ("--data", "DiabetesDataModule", "--trainer.max_epochs", 1, "--name", "d")
+    assert lit("fit", "--model", "LinearRegressor", *options).status == 0
+    run = tmp_path / "runs/d/version_0"
+    assert lit("predict", "--ckpt_path", run).status == 0
+    assert pl.read_csv(run / "predictions.csv").columns == ["row", "prediction"]
+
+
+def test_an_interrupted_prediction_leaves_the_old_file(fit, lit, monkeypatch):
+    run = fit()
+    assert lit("predict", "--ckpt_path", run).status == 0
+    before = (run / "predictions.csv").read_bytes()
+
+    def broken(*args):
+        raise RuntimeError("disk on fire")
+
+    monkeypatch.setattr("lit_course.MLPClassifier.predictions", broken)
+    done = lit("predict", "--ckpt_path", run)
+    assert done.status != 0
+    assert "disk on fire" in done.err
+    assert (run / "predictions.csv").read_bytes() == before
+    assert not list(run.glob("*.part"))
