@@ -41,7 +41,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 if what was asked was done, 1 if it failed, 2 if the command line or
-        configuration was wrong, 130 after an interrupt. Nothing is raised, but with ``--debug``.
+        configuration was wrong, 130 after SIGINT, 143 after SIGTERM. Nothing is raised, but with
+        ``--debug``.
     """
     given = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in given or os.environ.get("LIT_COURSE_DEBUG") == "1"
@@ -56,13 +57,23 @@ def main(args: Sequence[str] | None = None) -> int:
         return _run(given[0], given[1:])
     except KeyboardInterrupt:
         return 130
-    except SystemExit as stop:  # --help and --print_config of a verb end this way
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except SystemExit as stop:
+        return _status(stop)
     except Exception as error:
         if debug:
             traceback.print_exc()
             raise
         return _report(error)
+
+
+def _status(stop: SystemExit) -> int:
+    """What an exit from deep inside means; ``--help`` of a verb leaves so, and the Trainer does."""
+    # Lightning 2.6 exits without a code after SIGTERM (its issue 19916), with 1 after SIGINT.
+    if type(stop).__name__ == "SIGTERMException":
+        return 143
+    if isinstance(stop.__context__, KeyboardInterrupt):
+        return 130
+    return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
 
 
 def _run(verb: str, args: list[str]) -> int:

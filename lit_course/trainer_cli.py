@@ -160,8 +160,8 @@ class TrainerCLI(LightningCLI):
         return config
 
     def before_instantiate_classes(self) -> None:
-        """A run needs data too; that it needs a model the parser knows."""
-        if self._asked.get("data") is None:
+        """Our modules need data named; somebody else's may bring its own."""
+        if self._asked.get("data") is None and _class_name(self._asked.model) in MODULES:
             raise UsageError("no data is named: give --config FILE, or --data NAME")
 
     def instantiate_classes(self) -> None:

@@ -290,6 +290,18 @@ def test_a_users_own_classes_work_by_their_path(lit, tmp_path, monkeypatch):
     assert done.status == 0, done.err
 
 
+def test_somebody_elses_module_and_data(lit, tmp_path):
+    demo = "lightning.pytorch.demos.boring_classes."
+    options = ("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, "--name", "theirs")
+    done = lit("fit", "--model", demo + "BoringModel", *options)
+    assert done.status == 0, done.err
+    assert (tmp_path / "runs/theirs/version_0/checkpoints/best.ckpt").exists()
+    config = tmp_path / "runs/theirs/version_0/config.yaml"
+    options = ("--data", demo + "BoringDataModule", "--config", config)
+    done = lit("test", "--ckpt_path", "best", *options)
+    assert done.status == 0, done.err
+
+
 # ------------------------------------------------------------------- the Trainer's own flags
 
 

@@ -42,32 +42,31 @@ class RunProgress(ProgressBar):
         """Show nothing."""
         self._enabled = False
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar."""
-        if self._enabled and self._console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[values]}"),
-                console=self._console,
-                auto_refresh=False,
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("", total=None, values="")
-
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the line of the epoch before, and begin the bar anew."""
         self._print_line(trainer)
-        if self._bar is not None and self._task is not None:
+        if self._enabled and self._console.is_terminal:
+            if self._bar is None:
+                self._open()
+            assert self._bar is not None
+            assert self._task is not None
             batches = self.total_train_batches
-            self._bar.reset(
-                self._task,
-                total=None if batches == float("inf") else batches,
-                description=_epoch(trainer),
-            )
+            total = None if batches == float("inf") else batches
+            self._bar.reset(self._task, total=total, description=_epoch(trainer))
             self._bar.refresh()
+
+    def _open(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}"),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, values="")
+        self._bar.start()
 
     def on_train_batch_end(
         self,

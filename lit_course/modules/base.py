@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from math import isinf
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
@@ -272,7 +273,9 @@ class SupervisedModule(OptimizedModule):
             self.init_from = None  # a second fit goes on from where the first one ended
         data = getattr(self.trainer, "datamodule", None)
         loader = cast(Iterable[Any], self.trainer.train_dataloader)
-        survey = Survey(data, loader, self.network, self.device, self.check_values)
+        batches = self.trainer.num_training_batches
+        limit = None if isinf(batches) else int(batches)
+        survey = Survey(data, loader, self.network, self.device, self.check_values, limit)
         with self.trainer.precision_plugin.forward_context():
             # Trained weights belong to the scaling that they were trained with.
             if survey.scaling is not None and survey.scaling.count == 0:

@@ -217,7 +217,13 @@ class MLPClassifier(SupervisedModule):
 
     def detail_metrics(self) -> MetricCollection:
         """F1, precision and recall of every class, by name."""
-        return per_class_metrics(len(self.class_names), self.class_names)
+        names = self.class_names
+        if len(names) != self.num_classes:
+            raise ValueError(
+                f"schema has {len(names)} class names for {self.num_classes} classes: "
+                "give one a class"
+            )
+        return per_class_metrics(len(names), names)
 
     @property
     def class_names(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class Survey:
         network: What will be trained; the statistics are those of its ``InputScaling``'s input.
         device: Where the network is.
         check: Called with the targets of every batch of the pass; may refuse them.
+        limit: Most batches to read, as an epoch will; None reads all.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class Survey:
         network: nn.Module,
         device: torch.device,
         check: Callable[[Tensor], None],
+        limit: int | None = None,
     ) -> None:
         self._data = data
         self._batches = batches
         self._network = network
         self._device = device
         self._check = check
+        self._limit = limit
 
     @property
     def scaling(self) -> InputScaling | None:
@@ -85,7 +89,7 @@ class Survey:
             _listening(self.scaling, statistics),
             torch.no_grad(),
         ):
-            for x, y in map(unpack, self._batches):
+            for x, y in map(unpack, islice(self._batches, self._limit)):
                 self._check(y)
                 samples += len(y)
                 if not y.is_floating_point():
