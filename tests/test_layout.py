@@ -42,12 +42,13 @@ ARROWS: dict[str, set[str]] = {
 }
 # Inside the two folders: bases know nothing of what is built on them.
 INSIDE: dict[str, set[str]] = {
+    "modules/batch": set(),
     "modules/hyperparameters": set(),
-    "modules/survey": set(),
+    "modules/survey": {"batch"},
     "modules/transfer": set(),
     "modules/optimized": {"hyperparameters"},
-    "modules/base": {"hyperparameters", "optimized", "survey", "transfer"},
-    "modules/mlp_classifier": {"base", "survey"},
+    "modules/base": {"batch", "hyperparameters", "optimized", "survey", "transfer"},
+    "modules/mlp_classifier": {"base", "hyperparameters", "survey"},
     "modules/linear_regressor": {"base", "survey"},
     "datamodules/batches": set(),
     "datamodules/samples": set(),

@@ -131,9 +131,10 @@ def test_r2_does_not_depend_on_the_scale(generator, scale):
 
 @pytest.mark.parametrize("error", [0.0, 0.5])
 def test_r2_of_a_constant_target_is_scikit_learns(error):
-    target = torch.full((21, 1), 7.0)
-    values = stage(regression_metrics(), regression_answers, target + error, target, 7)
-    assert values["r2"] == sk.r2_score(target, target + error)
+    assert sk.r2_score([7.0] * 21, [7.0 + error] * 21) == (0 if error else 1)
+    target = torch.full((21, 1), 7.1)  # its sum of squares is rounded
+    values = stage(regression_metrics(), regression_answers, target + error, target, 1)
+    assert values["r2"] == (0 if error else 1)
 
 
 def test_a_loss_that_is_nan_once_is_nan():
@@ -220,6 +221,7 @@ def test_what_is_kept_has_no_graph_and_no_place_in_checkpoints():
     taken = StageMetrics(regression_metrics(), regression_answers)
     z = torch.zeros(3, 1, requires_grad=True)
     taken.add(2 * z, torch.ones(3, 1), (2 * z).sum(), 3)
+    assert not any(kept.requires_grad for kept in taken._pending[0][:3])
     assert not any(value.requires_grad for value in taken.compute().values())
     assert not taken.state_dict()
 

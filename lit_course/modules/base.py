@@ -253,9 +253,12 @@ class SupervisedModule(OptimizedModule):
     # ------------------------------------------------------------- around the steps
 
     def setup(self, stage: str) -> None:
-        """New data may have come, and a new count of steps: begin again with both."""
+        """Begin again: look at new data, count from zero, forget what an interrupted run left."""
         self._checked.clear()
         self._last_logged_step = 0
+        if self.is_built:
+            for metrics in (self.train_metrics, self.val_metrics, self.test_metrics):
+                metrics.reset()
 
     def on_fit_start(self) -> None:
         """Log the hyperparameters, now that sizes are filled in."""
@@ -290,9 +293,9 @@ class SupervisedModule(OptimizedModule):
         """Log the loss of a batch, without penalty, every ``log_every_n_steps`` updates."""
         step = self.global_step
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set on construction
-        if every and step % every == 0 and step > self._last_logged_step:
+        due = every and step % every == 0 and step > self._last_logged_step
+        if due and self._step_loss is not None:
             self._last_logged_step = step
-            assert self._step_loss is not None
             for logger in self.loggers:
                 logger.log_metrics({"train/loss_step": float(self._step_loss)}, step)
 

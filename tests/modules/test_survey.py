@@ -12,7 +12,6 @@ from torch.utils.data import (
     DataLoader,
     Dataset,
     RandomSampler,
-    TensorDataset,
     WeightedRandomSampler,
 )
 
@@ -137,20 +136,30 @@ def test_the_pass_is_one_and_leaves_every_random_state_alone(kind, make_trainer,
     assert state == state_after
 
 
+def test_the_pass_reads_no_more_than_an_epoch_will(make_trainer, imbalanced):
+    data = Counting(*imbalanced)
+    model = MLPClassifier(4, 3, [8])
+    make_trainer(limit_train_batches=2).fit(model, DataLoader(data, 8))
+    assert data.taken <= 2 * 16 + 8  # Lightning itself looks one batch ahead
+    assert model.network.scaling.count == 16
+
+
 def test_the_pass_changes_neither_modes_nor_running_statistics(make_trainer, loader, blobs):
     model = MLPClassifier(4, 3, [5], normalization="batch", lr=0.0)
     model.network.linear1.eval()  # a user's own choice
-    modes = {}
-    model.learn = lambda survey: modes.update(
-        before=[m.training for m in model.modules()],
-        counts=survey.class_counts,
-        after=[m.training for m in model.modules()],
-        batches=int(model.network.normalization1.num_batches_tracked),
-    )
+    before = {name: layer.training for name, layer in model.named_modules()}
+    after, batches = {}, []
+
+    def learn(survey):
+        assert survey.class_counts.sum() == 101
+        after.update({name: layer.training for name, layer in model.named_modules()})
+        batches.append(int(model.network.normalization1.num_batches_tracked))
+
+    model.learn = learn
     with pytest.warns(UserWarning, match="eval mode at the start"):
         make_trainer().fit(model, loader(*blobs))
-    assert modes["before"] == modes["after"]
-    assert modes["batches"] == 0
+    assert after == before
+    assert batches == [0]
 
 
 def test_a_second_fit_keeps_the_scaling_it_was_trained_with(make_trainer, loader, blobs):

@@ -61,6 +61,15 @@ def test_a_normalisation_layer_with_one_free_parameter_goes_on(make_trainer, loa
     assert model.network.normalization1.weight.eq(1).all()
 
 
+def test_switching_modes_by_hand_leaves_frozen_layers_at_rest():
+    model = MLPClassifier(4, 3, [8, 8], normalization="batch", freeze=["*.normalization1.*"])
+    model.eval()
+    model.train()
+    assert model.network.linear1.training
+    assert model.network.normalization2.training
+    assert not model.network.normalization1.training
+
+
 def test_frozen_layers_stay_frozen_in_a_loaded_checkpoint(make_trainer, loader, blobs, tmp_path):
     model = MLPClassifier(4, 3, [8], normalization="batch", freeze=["network.n*"])
     trainer = make_trainer()
@@ -146,7 +155,7 @@ def test_a_scaling_of_other_features_starts_new(trained, make_trainer, loader, b
 
 def test_a_file_without_a_fitting_layer_is_refused(trained, make_trainer, loader, blobs):
     x, y = blobs
-    with pytest.raises(ValueError, match="no layer of .* fits this network"):
+    with pytest.raises(ValueError, match=r"no layer of .* fits this network"):
         fitted(trained[0], make_trainer, loader(x[:, :2], y), in_features=2, hidden_features=[5])
 
 
@@ -155,9 +164,16 @@ def test_a_regressor_can_start_from_a_classifier_only_where_layers_agree(trained
     assert load_weights(network, str(trained[0])) == ["linear.weight", "linear.bias"]
 
 
-def test_a_resumed_or_reloaded_model_keeps_what_it_learned(
-    trained, make_trainer, loader, blobs, tmp_path
-):
+def test_a_second_fit_goes_on_from_where_the_first_one_ended(trained, make_trainer, loader, blobs):
+    model = MLPClassifier(4, 3, [8, 6], normalization="batch", init_from=str(trained[0]))
+    make_trainer().fit(model, loader(*blobs))
+    learned = model.network.output.weight.clone()
+    model.lr = 0.0
+    make_trainer().fit(model, loader(*blobs))
+    assert torch.equal(model.network.output.weight, learned)
+
+
+def test_a_reloaded_model_keeps_what_it_learned(trained, make_trainer, loader, blobs, tmp_path):
     path, start = trained
     model = MLPClassifier(4, 3, [8, 6], normalization="batch", init_from=str(path))
     trainer = make_trainer()
