@@ -2,9 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-FASHION_MNIST ?= data
 
-.PHONY: run test test-all lint format types bench results clean
+.PHONY: run test test-all lint format types results pictures clean
 
 run: $(VENV)/installed
 	$(BIN)/lit-course fit --config configs/mlp_digits.yaml --test_best true
@@ -13,10 +12,10 @@ run: $(VENV)/installed
 	@echo "Go on, on images:     $(BIN)/lit-course fit --config configs/mlp_fashion_mnist.yaml"
 
 test: lint types
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n auto -m "not slow"
 
 test-all: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
@@ -32,6 +31,9 @@ types: $(VENV)/installed
 # Runs every configuration in full and records the figures that headers and docs quote.
 results: $(VENV)/installed
 	$(BIN)/python -m benchmarks.results
+
+pictures: $(VENV)/installed
+	$(BIN)/python -m benchmarks.pictures
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -4,8 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from lit_course.cli import main
+
+# Two workers share two cores; threads of their own on top of that make tiny layers ten times
+# slower.
+torch.set_num_threads(1)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

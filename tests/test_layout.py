@@ -47,7 +47,8 @@ INSIDE: dict[str, set[str]] = {
     "modules/survey": {"batch"},
     "modules/transfer": set(),
     "modules/optimized": {"hyperparameters"},
-    "modules/base": {"batch", "hyperparameters", "optimized", "survey", "transfer"},
+    "modules/declared": {"hyperparameters", "optimized", "transfer"},
+    "modules/base": {"batch", "declared", "survey", "transfer"},
     "modules/mlp_classifier": {"base", "hyperparameters", "survey"},
     "modules/linear_regressor": {"base", "survey"},
     "datamodules/batches": set(),
@@ -131,4 +132,3 @@ def test_version_and_help_do_not_wait_for_torch():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "lit-course 0" in done.stdout
-

@@ -1,0 +1,221 @@
+"""What a module is made of: sizes, network, loss and metrics, built once the sizes are known."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from lit_course.metrics import StageMetrics, higher_is_better
+from lit_course.modules.hyperparameters import plain
+from lit_course.modules.optimized import OptimizedModule
+from lit_course.modules.transfer import freeze
+from lit_course.optimizers import Interval
+
+CHECKPOINT_FORMAT = 1
+
+
+class DeclaredModule(OptimizedModule):
+    """A module that declares its parts, takes its sizes from the data, and says so in checkpoints.
+
+    ``configure_network``, ``configure_loss`` and ``configure_metrics`` are called once the sizes
+    are known: at construction, or else when a Trainer brings a data module that says them. They may
+    read every argument as an attribute.
+    """
+
+    # Arguments that the data module answers when they are left out.
+    SIZES: ClassVar[tuple[str, ...]] = ("in_features",)
+    network: nn.Module
+    loss: nn.Module
+
+    def __init__(
+        self,
+        *,
+        optimizer: str,
+        lr: float,
+        optimizer_options: dict[str, Any] | None,
+        lr_scheduler: str | None,
+        lr_scheduler_options: dict[str, Any] | None,
+        lr_interval: Interval,
+        lr_frequency: int,
+        warmup_steps: int,
+        monitor: str | None,
+        freeze: list[str],
+        init_from: str | None,
+        schema: dict[str, Any] | None,
+    ) -> None:
+        super().__init__(
+            optimizer=optimizer,
+            lr=lr,
+            optimizer_options=optimizer_options,
+            lr_scheduler=lr_scheduler,
+            lr_scheduler_options=lr_scheduler_options,
+            lr_interval=lr_interval,
+            lr_frequency=lr_frequency,
+            warmup_steps=warmup_steps,
+            monitor=monitor,
+        )
+        self.freeze_patterns = list(freeze)
+        self.init_from = init_from
+        self.schema: dict[str, Any] = plain("schema", schema or {})
+        self._frozen_norms: list[nn.Module] = []
+
+    # ------------------------------------------------------------- places to subclass
+
+    @abstractmethod
+    def configure_network(self) -> nn.Module:
+        """Make the network: raw features ``(B, ...)`` to outputs."""
+
+    @abstractmethod
+    def configure_loss(self) -> nn.Module:
+        """Make the loss: ``(outputs, target)`` to the mean over the batch."""
+
+    @abstractmethod
+    def configure_metrics(self) -> MetricCollection:
+        """Make the metrics of one stage, fed with answers and targets (see ``metrics.py``)."""
+
+    # ------------------------------------------------------------- what a task declares
+
+    @staticmethod
+    @abstractmethod
+    def answer(outputs: Tensor) -> Tensor:
+        """From the network's outputs to what the metrics take."""
+
+    def check_values(self, y: Tensor) -> None:
+        """Refuse targets by their values; called for the first batch of a stage."""
+
+    def detail_metrics(self) -> MetricCollection | None:
+        """Make what validate and test report beside ``configure_metrics``."""
+        return None
+
+    # ------------------------------------------------------------- construction
+
+    def declare(self) -> None:
+        """End of a concrete ``__init__``: make the saved hyperparameters plain, then build."""
+        for name, value in list(self.hparams.items()):
+            self.hparams[name] = plain(name, value)
+        if all(getattr(self, size) is not None for size in self.SIZES):
+            self._build()
+
+    def configure_model(self) -> None:
+        """Take sizes and names from the Trainer's data module, then build what was not built."""
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        for size in self.SIZES:
+            said = getattr(data, size, None)
+            own = getattr(self, size)
+            if own is None and said is None:
+                raise ValueError(
+                    f"{type(self).__name__} needs {size}, and no data module says it: "
+                    f"give {size}=..., or a data module with that attribute"
+                )
+            if own is None:
+                said = plain(size, said)
+                setattr(self, size, said)
+                self.hparams[size] = said
+            elif said is not None and own != said:
+                raise ValueError(
+                    f"{type(self).__name__} was made for {size}={own}, the data has {said}"
+                )
+        if not self.schema:
+            self.schema = plain("schema", getattr(data, "schema", None) or {})
+            self.hparams["schema"] = self.schema or None
+        if not self.is_built:
+            self._build()
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the sizes were known and the layers are made."""
+        return "network" in self._modules
+
+    def _build(self) -> None:
+        self.network = self.configure_network()
+        self.loss = self.configure_loss()
+        self.train_metrics = self._make_metrics(None)
+        self.val_metrics = self._make_metrics(self.detail_metrics())
+        self.test_metrics = self._make_metrics(self.detail_metrics())
+        if self.freeze_patterns:
+            self._frozen_norms = freeze(self, self.freeze_patterns)
+        self.check_direction()
+
+    def _make_metrics(self, details: MetricCollection | None) -> StageMetrics:
+        return StageMetrics(self.configure_metrics(), type(self).answer, details, self.check_values)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch modes; frozen normalisation layers stay in evaluation mode."""
+        super().train(mode)
+        self._rest_frozen_norms()
+        return self
+
+    def _rest_frozen_norms(self) -> None:
+        for layer in self._frozen_norms:
+            layer.eval()
+
+    def higher_is_better(self, name: str) -> bool:
+        """Which way a reported value is better, by its name without the stage."""
+        return higher_is_better(name, self.train_metrics.metrics)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw features ``(B, ...)`` to the network's outputs."""
+        if not self.is_built:
+            missing = [size for size in self.SIZES if getattr(self, size) is None]
+            raise RuntimeError(
+                f"{type(self).__name__} has no layers yet: give {', '.join(missing)}, "
+                "or fit it with a data module that says them"
+            )
+        return self.network(x)  # type: ignore[no-any-return]  # nn.Module's call is untyped
+
+    # ------------------------------------------------------------- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say what wrote the file, and the numbers that it stands for."""
+        metrics = self.trainer.callback_metrics if self._trainer is not None else {}
+        checkpoint["lit_course"] = {
+            "format": CHECKPOINT_FORMAT,
+            "class": type(self).__name__,
+            "metrics": {name: float(value) for name, value in metrics.items() if "/" in name},
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the file of another class; its weights are what training goes on from."""
+        self.check_class(checkpoint)
+        self.init_from = None
+
+    @classmethod
+    def check_class(cls, checkpoint: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint that neither this class nor one it derives from wrote.
+
+        Raises:
+            ValueError: Naming the class that did.
+        """
+        wrote = checkpoint.get("lit_course", {}).get("class")
+        if wrote not in {base.__name__ for base in cls.__mro__}:
+            raise ValueError(
+                f"the checkpoint is of {wrote or 'no lit_course class'}, not of {cls.__name__}: "
+                "load it with the class that wrote it"
+            )
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning wraps it in a descriptor
+        cls, checkpoint_path: str | Path, map_location: Any = None, **kwargs: Any
+    ) -> Self:
+        """Load a module from its checkpoint; no other argument is needed.
+
+        Args:
+            checkpoint_path: The file.
+            map_location: Where to put the weights, as in ``torch.load``; None leaves them on
+                the device that they were saved from.
+            **kwargs: Arguments to change, as in ``LightningModule.load_from_checkpoint``.
+
+        Raises:
+            ValueError: If another class wrote the file.
+        """
+        kwargs.setdefault("weights_only", True)
+        # Lightning makes the module first, from arguments that may mean something else to it.
+        cls.check_class(torch.load(checkpoint_path, map_location="meta", weights_only=True))
+        model: Self = super().load_from_checkpoint(checkpoint_path, map_location, **kwargs)
+        return model
