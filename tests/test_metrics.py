@@ -9,7 +9,6 @@ import sklearn.metrics as sk
 import torch
 
 from lit_course.metrics import (
-    StageMetrics,
     class_answers,
     classification_metrics,
     higher_is_better,
@@ -17,6 +16,9 @@ from lit_course.metrics import (
     probabilities,
     regression_answers,
     regression_metrics,
+)
+from lit_course.stage_metrics import (
+    StageMetrics,
 )
 
 
@@ -211,7 +213,7 @@ def test_metrics_that_agree_on_the_first_batch_are_not_merged():
 def test_large_splits_are_fed_in_pieces_without_a_difference(generator, monkeypatch):
     z, y = (torch.randn(101, 1, generator=generator) for _ in range(2))
     whole = stage(regression_metrics(), regression_answers, z, y, 7)
-    monkeypatch.setattr("lit_course.metrics.SAMPLES_PER_PIECE", 20)
+    monkeypatch.setattr("lit_course.stage_metrics.SAMPLES_PER_PIECE", 20)
     assert stage(regression_metrics(), regression_answers, z, y, 7) == pytest.approx(
         whole, rel=1e-12
     )

@@ -15,11 +15,13 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from lit_course.losses import ClassificationLoss
-from lit_course.metrics import StageMetrics
 from lit_course.modules.batch import unpack
 from lit_course.modules.declared import DeclaredModule
 from lit_course.modules.survey import Survey
 from lit_course.modules.transfer import load_weights
+from lit_course.stage_metrics import (
+    StageMetrics,
+)
 
 Stage = Literal["train", "val", "test"]
 

@@ -11,11 +11,18 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from lit_course.metrics import StageMetrics, higher_is_better
+from lit_course.metrics import (
+    higher_is_better,
+)
 from lit_course.modules.hyperparameters import plain
 from lit_course.modules.optimized import OptimizedModule
 from lit_course.modules.transfer import freeze
-from lit_course.optimizers import Interval
+from lit_course.schedules import (
+    Interval,
+)
+from lit_course.stage_metrics import (
+    StageMetrics,
+)
 
 CHECKPOINT_FORMAT = 1
 

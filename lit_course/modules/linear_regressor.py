@@ -9,11 +9,16 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from lit_course.losses import REGRESSION_LOSSES, make_loss
-from lit_course.metrics import regression_answers, regression_metrics
+from lit_course.metrics import (
+    regression_answers,
+    regression_metrics,
+)
 from lit_course.modules.base import SupervisedModule
 from lit_course.modules.survey import Survey
 from lit_course.networks import LinearModel
-from lit_course.optimizers import Interval
+from lit_course.schedules import (
+    Interval,
+)
 
 
 class LinearRegressor(SupervisedModule):

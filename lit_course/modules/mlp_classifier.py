@@ -11,7 +11,6 @@ from torchmetrics import MetricCollection
 
 from lit_course.losses import CLASSIFICATION_LOSSES, make_loss
 from lit_course.metrics import (
-    StageMetrics,
     class_answers,
     classification_metrics,
     per_class_metrics,
@@ -22,7 +21,12 @@ from lit_course.modules.hyperparameters import plain
 from lit_course.modules.survey import Survey
 from lit_course.names import lookup
 from lit_course.networks import ACTIVATIONS, INITIALIZATIONS, MLP, NORMALIZATIONS
-from lit_course.optimizers import Interval
+from lit_course.schedules import (
+    Interval,
+)
+from lit_course.stage_metrics import (
+    StageMetrics,
+)
 
 
 class MLPClassifier(SupervisedModule):

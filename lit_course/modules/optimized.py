@@ -14,11 +14,13 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lit_course.modules.hyperparameters import plain
 from lit_course.optimizers import (
+    check_optimizer,
+    make_optimizer,
+)
+from lit_course.schedules import (
     Interval,
     PacedSchedule,
-    check_optimizer,
     check_schedule,
-    make_optimizer,
     make_schedule,
     schedule_steps,
 )

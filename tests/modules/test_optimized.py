@@ -13,7 +13,12 @@ from torch.utils.data import DataLoader, IterableDataset
 from torchmetrics import Metric, MetricCollection
 
 from lit_course.modules import LinearRegressor, MLPClassifier
-from lit_course.optimizers import OPTIMIZERS, SCHEDULES
+from lit_course.optimizers import (
+    OPTIMIZERS,
+)
+from lit_course.schedules import (
+    SCHEDULES,
+)
 
 LR = 0.1
 PLATEAU = "ReduceLROnPlateau"
