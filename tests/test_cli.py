@@ -12,7 +12,12 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lit_course.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
-from lit_course.optimizers import OPTIMIZERS, SCHEDULES
+from lit_course.optimizers import (
+    OPTIMIZERS,
+)
+from lit_course.schedules import (
+    SCHEDULES,
+)
 
 
 def scalars(run: Path) -> dict[str, list]:
