@@ -1,0 +1,1 @@
+"""Measurements of the whole program; ``make results`` and ``make bench`` run them."""

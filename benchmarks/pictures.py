@@ -1,0 +1,54 @@
+"""Draws the pictures of README and docs from ``docs/results.json``: ``make pictures``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from benchmarks.results import RECORD, ROOT
+
+matplotlib.use("Agg")  # no display is needed
+
+from matplotlib import pyplot as plt
+
+IMAGES = ROOT / "docs" / "images"
+# Okabe and Ito's colours, told apart by the colour-blind.
+BLUE, ORANGE, BLACK = "#0072B2", "#D55E00", "#000000"
+# What the course's document printed for its network, which has a ReLU on the output.
+DOCUMENT = (27.5, 38.9, 41.2, 44.4, 46.4, 47.5, 48.3, 48.7, 49.1, 49.5)
+
+
+def lesson5_accuracy(record: dict[str, Any]) -> None:
+    """Test accuracy by epoch, with and without the ReLU on the output."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    runs = {
+        "without the output ReLU": ("lesson5_no_output_relu", BLUE, "o-"),
+        "with it": ("lesson5_output_relu", ORANGE, "s-"),
+    }
+    for label, (name, color, style) in runs.items():
+        curves = 100 * np.array(record[name]["curves"]["val/accuracy"])
+        epochs = np.arange(1, curves.shape[1] + 1)
+        axes.plot(epochs, curves.mean(0), style, color=color, label=f"{label}, mean of 3 seeds")
+        axes.fill_between(epochs, curves.min(0), curves.max(0), color=color, alpha=0.2)
+    epochs = np.arange(1, len(DOCUMENT) + 1)
+    axes.plot(epochs, DOCUMENT, "x--", color=BLACK, label="the course's document")
+    axes.set(xlabel="epoch", ylabel="test accuracy (%)", ylim=(0, 100), xticks=epochs)
+    axes.set_title("Fashion-MNIST, 784-512-512-10: a ReLU on the logits kills classes")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(IMAGES / "lesson5_accuracy.png", dpi=120)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Draw all of them."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    lesson5_accuracy(record)
+
+
+if __name__ == "__main__":
+    main()
