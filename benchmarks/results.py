@@ -204,10 +204,11 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", choices=CONFIGS, default=list(CONFIGS))
     args = parser.parse_args()
+    data = args.data.resolve()
     os.chdir(ROOT)  # the commands name the configurations from here
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
     for name in args.only:
-        record[name] = measure(name, args.data)
+        record[name] = measure(name, data)
         write({key: entry for key, entry in record.items() if key in CONFIGS})
 
 

@@ -222,13 +222,14 @@ class TrainerCLI(LightningCLI):
         trainer = self._asked.trainer
         if trainer.enable_progress_bar is not False:
             yield RunProgress()
-        yield Results(self.folder)
+        keeps_best = trainer.enable_checkpointing is not False and not trainer.fast_dev_run
+        yield Results(self.folder, test_follows=self._asked.test_best and keeps_best)
         if self.verb == "predict" and self.folder is not None:
             yield PredictionFile(self.folder / "predictions.csv")
         if self.verb != "fit":
             return
         yield RunPlan()
-        if trainer.enable_checkpointing is not False and not trainer.fast_dev_run:
+        if keeps_best:
             yield BestCheckpoint()
         if trainer.logger is not False and not trainer.fast_dev_run:
             yield LearningRateMonitor()

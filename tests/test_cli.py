@@ -101,6 +101,19 @@ def test_what_fit_says(lit):
     assert done.err == ""
 
 
+def test_a_fit_with_its_test_ends_in_one_table(lit):
+    options = (
+        *("--model", "MLPClassifier", "--model.hidden_features", "[8]"),
+        "--test_best",
+        "true",
+    )
+    done = lit("fit", *options, "--data", "DigitsDataModule", "--trainer.max_epochs", 2)
+    assert done.status == 0, done.err
+    assert done.out.count("metric ") == 1
+    assert re.search(r"metric\W+best \(epoch 2\)\W+last\W+test\W", done.out)
+    assert "test/accuracy" in done.out
+
+
 def test_a_long_fit_prints_about_twenty_lines(lit):
     options = ("--data", "DiabetesDataModule", "--trainer.max_epochs", 200)
     done = lit("fit", "--model", "LinearRegressor", *options)
@@ -145,6 +158,15 @@ def test_best_follows_the_direction_of_its_metric(fit):
     assert torch.load(run / "checkpoints/best.ckpt", weights_only=True)["epoch"] == (
         curve.index(max(curve))
     )
+
+
+def test_last_is_the_last_state_though_it_is_not_the_best(fit):
+    run = fit("--model.lr", 0, epochs=4)  # nothing becomes better after the first epoch
+    epochs = {
+        which: torch.load(run / f"checkpoints/{which}.ckpt", weights_only=True)["epoch"]
+        for which in ("best", "last")
+    }
+    assert epochs == {"best": 0, "last": 3}
 
 
 @pytest.mark.parametrize("verb", ["validate", "test", "predict"])

@@ -97,6 +97,14 @@ def test_the_record_is_of_the_command_in_the_header(name, record):
     assert f"#   {record[name]['command']}\n" in CONFIGS[name].read_text(encoding="utf-8")
 
 
+DOCUMENT = "27.5; 38.9; 41.2; 44.4; 46.4; 47.5; 48.3; 48.7; 49.1; 49.5 %"
+
+
+@pytest.mark.parametrize("name", ["lesson5_output_relu", "lesson5_no_output_relu"])
+def test_lesson_5_quotes_the_document(name):
+    assert DOCUMENT in CONFIGS[name].read_text(encoding="utf-8")
+
+
 def test_the_record_is_of_these_configurations_and_tells_no_path(record):
     assert set(record) == set(CONFIGS)
     text = RECORD.read_text(encoding="utf-8")

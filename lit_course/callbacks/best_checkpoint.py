@@ -31,13 +31,18 @@ class BestCheckpoint(ModelCheckpoint):
         self.mode = getattr(pl_module, "monitor_mode", "min")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Judge the epoch, unless it ended before its validation (``max_steps``, ``max_time``)."""
+        """Judge the epoch, unless it ended before its validation, and keep its state."""
         if self.monitor is None or self.monitor in trainer.callback_metrics:
             super().on_train_epoch_end(trainer, pl_module)
+        self._keep_last(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the last state where the last validation was not the end."""
+        """Keep the last state where the training ended within an epoch."""
         super().on_train_end(trainer, pl_module)
+        self._keep_last(trainer)
+
+    def _keep_last(self, trainer: Trainer) -> None:
+        """Lightning 2.6 saves the last state only along with a new best one."""
         if self._last_global_step_saved != trainer.global_step:
             self._last_global_step_saved = trainer.global_step
             self.last_model_path = os.path.join(self.dirpath or "", "last.ckpt")

@@ -22,10 +22,13 @@ class Results(Callback):
 
     Args:
         folder: Where to write; None only prints.
+        test_follows: Whether a fit is followed by a test, and one table shall show both.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, test_follows: bool = False) -> None:
         self.folder = folder
+        self.test_follows = test_follows
+        self._fitted: dict[str, dict[str, float]] = {}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and show the best and the last numbers."""
@@ -39,7 +42,9 @@ class Results(Callback):
             best = checkpoint.get("lit_course", {}).get("metrics", last)
             title = f"best (epoch {checkpoint['epoch'] + 1})"
         self._write("fit", best)
-        self._show({title: best} | ({"last": last} if title != "last" else {}))
+        self._fitted = {title: best, "last": last}
+        if not self.test_follows:
+            self._show(self._fitted)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and show the numbers of ``validate``."""
@@ -55,13 +60,17 @@ class Results(Callback):
             metrics = _floats(trainer.callback_metrics)
             verb = str(trainer.state.fn.value) if trainer.state.fn else "test"
             self._write(verb, metrics)
-            self._show({verb: metrics})
+            if self._fitted:
+                whole = {name: value for name, value in metrics.items() if name.count("/") < 2}
+                self._show({**self._fitted, verb: whole})
+            else:
+                self._show({verb: metrics})
 
     def _write(self, verb: str, metrics: Mapping[str, float]) -> None:
         if self.folder is None:
             return
-        # NaN is no JSON: a value that is not defined is null.
-        plain = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+        # NaN and infinity are no JSON: a value that is not defined is null.
+        plain = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         path = self.folder / f"{verb}_metrics.json"
         partial = path.with_suffix(".json.part")
         partial.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
@@ -75,15 +84,15 @@ class Results(Callback):
 
 
 def _floats(metrics: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    stages = ("train/", "val/", "test/")
-    return {name: float(value) for name, value in metrics.items() if name.startswith(stages)}
+    # The learning-rate monitor puts its rates among the metrics.
+    return {name: float(value) for name, value in metrics.items() if not name.startswith("lr-")}
 
 
 def _tables(columns: Mapping[str, Mapping[str, float]]) -> Iterator[Table]:
     """A table with a row for each value, then one with a row for each class, if there are any."""
     names = sorted({name for values in columns.values() for name in values})
     table = Table("metric", *(Column(title, justify="right") for title in columns))
-    for name in (name for name in names if name.count("/") == 1):
+    for name in (name for name in names if name.count("/") < 2):
         table.add_row(name, *(_cell(values.get(name)) for values in columns.values()))
     yield table
     per_class: dict[str, dict[str, float]] = {}
