@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -61,7 +60,6 @@ def main(args: Sequence[str] | None = None) -> int:
         return _status(stop)
     except Exception as error:
         if debug:
-            traceback.print_exc()
             raise
         return _report(error)
 

@@ -59,4 +59,4 @@ def _show(
     file: object = None,
     line: str | None = None,
 ) -> None:
-    print(f"warning: {str(message).splitlines()[0]}", file=sys.stderr)
+    print(f"warning: {str(message).partition(chr(10))[0]}", file=sys.stderr)

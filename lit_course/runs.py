@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 
 CHECKPOINTS = "checkpoints"
@@ -53,18 +54,18 @@ def run_of(checkpoint: Path) -> Path | None:
 
 def checkpoints(runs: Path, name: str | None = None) -> list[Path]:
     """All checkpoints of the runs of a name (of all names), the newest first."""
-    found = runs.glob(f"{name or '*'}/version_*/{CHECKPOINTS}/*.ckpt")
+    found = runs.glob(f"{escape(name) if name else '*'}/version_*/{CHECKPOINTS}/*.ckpt")
     return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
-def resolve(value: str, runs: Path, name: str | None) -> Path:
+def resolve(value: str, runs: Path, name: str | None, prefer: str = "best") -> Path:
     """Find the file that ``--ckpt_path`` means.
 
     Args:
-        value: A file, a run's folder (its best checkpoint), or ``best`` or ``last`` of the newest
-            run that saved one.
+        value: A file, a run's folder, or ``best`` or ``last`` of the newest run that saved one.
         runs: Where runs are kept.
         name: Whose runs ``best`` and ``last`` look at; None looks at all.
+        prefer: Which of a folder's checkpoints is meant: ``best`` to evaluate, ``last`` to go on.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint; it names the newest ones there are.
@@ -78,9 +79,9 @@ def resolve(value: str, runs: Path, name: str | None) -> Path:
     path = Path(value)
     if path.is_dir():
         inside = path if path.name == CHECKPOINTS else path / CHECKPOINTS
-        for file in (inside / "best.ckpt", inside / "last.ckpt"):
-            if file.is_file():
-                return file
+        for which in (prefer, "best", "last"):
+            if (inside / f"{which}.ckpt").is_file():
+                return inside / f"{which}.ckpt"
         raise FileNotFoundError(f"the run {value} holds no checkpoint{newest(runs)}")
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint not found: {value}{newest(runs)}")

@@ -25,6 +25,7 @@ from lit_course.callbacks import (
     RunProgress,
     StopEarly,
 )
+from lit_course.callbacks.best_checkpoint import best_path
 from lit_course.callbacks.save_config import SaveConfig
 from lit_course.closed_table import DATAMODULES, MODULES, read_config, refuse_foreign_classes
 from lit_course.messages import UsageError, explain_parser
@@ -90,14 +91,16 @@ class TrainerCLI(LightningCLI):
         configs = [Path(path) for path in _values(given, "--config", "-c")]
         # What must be known before the whole is parsed, since it decides what else is read.
         said: dict[str, Any] = {}
+        for config in configs:
+            said.update(read_config(config))
         for key in ("name", "runs", "ckpt_path"):
-            flag = next(_values(given, f"--{key}"), None)
-            said[key] = flag or (read_config(configs[-1]).get(key) if configs else None)
-        name = said["name"] or (configs[-1].stem if configs else None)
-        self.runs = Path(said["runs"] or "lightning_logs")
-        asked = said["ckpt_path"]
+            said.update((key, flag) for flag in _values(given, f"--{key}"))
+        name = said.get("name") or (configs[-1].stem if configs else None)
+        self.runs = Path(said.get("runs") or "lightning_logs")
+        asked = said.get("ckpt_path")
         if asked is not None:
-            self.checkpoint_path = runs.resolve(asked, self.runs, name)
+            prefer = "last" if self.verb == "fit" else "best"
+            self.checkpoint_path = runs.resolve(asked, self.runs, name, prefer)
             self.checkpoint = checkpoints.read(self.checkpoint_path)
             run = runs.run_of(self.checkpoint_path)
             if not configs and run is not None and (run / runs.CONFIG).is_file():
@@ -118,6 +121,8 @@ class TrainerCLI(LightningCLI):
             self._fill_in(config.model)
         if config.name is None:
             config.name = name or ("run" if config.model is None else _class_name(config.model))
+        if Path(config.name).name != config.name:
+            raise UsageError(f"--name is the name of one folder, found {config.name!r}")
 
     def _explain(self, text: str) -> str:
         def arguments(class_path: str) -> list[str]:
@@ -163,6 +168,8 @@ class TrainerCLI(LightningCLI):
         """Our modules need data named; somebody else's may bring its own."""
         if self._asked.get("data") is None and _class_name(self._asked.model) in MODULES:
             raise UsageError("no data is named: give --config FILE, or --data NAME")
+        if self._asked.test_best and self._asked.trainer.enable_checkpointing is False:
+            raise UsageError("test_best tests the best checkpoint: leave enable_checkpointing on")
 
     def instantiate_classes(self) -> None:
         """Build model, data and Trainer; an error is that of the class, not of the parser."""
@@ -178,8 +185,10 @@ class TrainerCLI(LightningCLI):
         self._check_data()
         self.folder = self._make_folder()
         trainer = self._asked.trainer
-        if trainer.logger in (None, True):
-            kwargs["logger"] = self._logger() if self.verb == "fit" else False
+        if self.verb != "fit":
+            kwargs["logger"] = False  # evaluating adds no folder
+        elif trainer.logger in (None, True):
+            kwargs["logger"] = self._logger()
         if trainer.default_root_dir is None and self.folder is not None:
             kwargs["default_root_dir"] = str(self.folder)
         config = {**self._get(self.config_init, "trainer", default={}), **kwargs}
@@ -230,8 +239,9 @@ class TrainerCLI(LightningCLI):
             return
         yield RunPlan()
         if keeps_best:
-            yield BestCheckpoint()
-        if trainer.logger is not False and not trainer.fast_dev_run:
+            folder = None if self.folder is None else (self.folder / runs.CHECKPOINTS).absolute()
+            yield BestCheckpoint(folder)
+        if trainer.logger not in (False, []) and not trainer.fast_dev_run:
             yield LearningRateMonitor()
         if self._asked.early_stopping is not None:
             yield StopEarly(self._asked.early_stopping)
@@ -242,7 +252,7 @@ class TrainerCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """With ``--test_best``, test the best checkpoint of this very run."""
-        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        best = best_path(self.trainer)
         if self._asked.test_best and best:
             self.trainer.test(
                 self.model,

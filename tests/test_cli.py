@@ -11,6 +11,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lit_course.cli import main
 from lit_course.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from lit_course.optimizers import (
     OPTIMIZERS,
@@ -219,14 +220,88 @@ def test_checkpoint_over_default_config_over_checkpoint_flag_over_config(fit, li
     assert found["init_args"]["in_features"] == 64
 
 
-def test_a_runs_own_config_builds_only_what_is_ours(fit, lit):
+FOREIGN = {
+    "data by path": {"data": {"class_path": "evil.Data"}},
+    "model as text": {"model": "evil.Model"},
+    "callback as text": {"trainer": {"callbacks": ["evil.Callback"]}},
+    "a callback that calls": {
+        "trainer": {
+            "callbacks": [
+                {
+                    "class_path": "lightning.pytorch.callbacks.LambdaCallback",
+                    "init_args": {"on_test_start": "evil.function"},
+                }
+            ]
+        }
+    },
+    "logger": {"trainer": {"logger": "evil.Logger"}},
+    "plugin": {"trainer": {"plugins": ["evil.Plugin"]}},
+    "strategy": {"trainer": {"strategy": "evil.Strategy"}},
+    "profiler": {"trainer": {"profiler": {"class_path": "evil.Profiler"}}},
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_a_runs_own_config_builds_only_what_is_ours(fit, lit, tmp_path, monkeypatch, what):
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
     run = fit()
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("DigitsDataModule", "os.system"))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    for key, value in FOREIGN[what].items():
+        config[key] = {**config[key], **value} if key == "trainer" else value
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
     done = lit("test", "--ckpt_path", run)
     assert done.status != 0
-    assert "os.system" in done.err
+    assert "if you trust it" in done.err
     assert "--config" in done.err
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_resumed_fit_knows_its_best_again(lit, tmp_path, monkeypatch):
+    """From the run's folder as a user types it: relative."""
+    monkeypatch.chdir(tmp_path)
+    options = ("--name", "r", "--runs", "runs", "--trainer.max_epochs")
+    model = ("--model", "MLPClassifier", "--model.hidden_features", "[4]", "--model.lr", 0.01)
+    assert lit("fit", *model, "--data", "DigitsDataModule", *options, 2).status == 0
+    best = torch.load("runs/r/version_0/checkpoints/best.ckpt", weights_only=True)
+    # Smoothed labels make every later loss worse than the best one so far.
+    worse = ("--trainer.max_epochs", 4, "--model.label_smoothing", 0.9, "--runs", "runs")
+    done = lit("fit", "--ckpt_path", "runs/r/version_0", *worse)
+    assert done.status == 0, done.err
+    again = torch.load("runs/r/version_0/checkpoints/best.ckpt", weights_only=True)
+    assert again["epoch"] == best["epoch"] == 1
+    last = torch.load("runs/r/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert last["epoch"] == 3
+
+
+def test_a_later_config_wins_and_an_earlier_one_still_counts(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(f"name: mine\nruns: {tmp_path / 'elsewhere'}\ntrainer: {{max_epochs: 9}}\n")
+    second.write_text("trainer: {max_epochs: 1}\n")
+    configs = ["--config", str(first), f"--config={second}"]
+    assert main(["fit", *configs, "--model", "MLPClassifier", "--data", "DigitsDataModule"]) == 0
+    run = tmp_path / "elsewhere/mine/version_0"
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["epoch"] == 0
+
+
+def test_a_name_is_one_folder(lit, tmp_path):
+    options = ("--data", "DigitsDataModule", "--name", "../escaped")
+    done = lit("fit", "--model", "MLPClassifier", *options)
+    assert done.status != 0
+    assert "'../escaped'" in done.err
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_evaluating_with_a_logger_in_the_config_adds_no_folder(fit, lit, tmp_path):
+    logger = {
+        "class_path": "lightning.pytorch.loggers.CSVLogger",
+        "init_args": {"save_dir": str(tmp_path / "csv")},
+    }
+    run = fit("--trainer.logger", json.dumps(logger))
+    assert (run / "checkpoints/best.ckpt").exists()
+    before = sorted((tmp_path / "csv").rglob("*"))
+    assert lit("test", "--ckpt_path", run).status == 0
+    assert sorted((tmp_path / "csv").rglob("*")) == before
 
 
 # ------------------------------------------------------------------- everything by name

@@ -1,4 +1,4 @@
-"""What is drawn, written and guarded around a run. Each works with any Trainer."""
+"""What is drawn, written and guarded around a run. Most work with any Trainer and module."""
 
 from lit_course.callbacks.best_checkpoint import BestCheckpoint
 from lit_course.callbacks.prediction_file import PredictionFile

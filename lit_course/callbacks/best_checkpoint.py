@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -13,11 +14,19 @@ class BestCheckpoint(ModelCheckpoint):
 
     Which state is best is judged by the module's own ``monitored`` value in its own direction; for
     a module without one the last is taken for the best.
+
+    Args:
+        dirpath: Where to keep them; None is the logger's folder. Give it as an absolute path: a
+            resumed run knows its best again by it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dirpath: Path | None = None) -> None:
         super().__init__(
-            filename="best", save_top_k=1, save_last=True, enable_version_counter=False
+            dirpath=dirpath,
+            filename="best",
+            save_top_k=1,
+            save_last=True,
+            enable_version_counter=False,
         )
 
     @property
@@ -37,8 +46,7 @@ class BestCheckpoint(ModelCheckpoint):
         self._keep_last(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the last state where the training ended within an epoch."""
-        super().on_train_end(trainer, pl_module)
+        """Keep the last state where the training ended within an epoch; all that super would do."""
         self._keep_last(trainer)
 
     def _keep_last(self, trainer: Trainer) -> None:
@@ -47,3 +55,9 @@ class BestCheckpoint(ModelCheckpoint):
             self._last_global_step_saved = trainer.global_step
             self.last_model_path = os.path.join(self.dirpath or "", "last.ckpt")
             trainer.save_checkpoint(self.last_model_path)
+
+
+def best_path(trainer: Trainer) -> str:
+    """The best checkpoint that this fit kept; empty if it kept none."""
+    ours = (c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
+    return next((callback.best_model_path for callback in ours), "")

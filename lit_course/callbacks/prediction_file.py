@@ -37,7 +37,7 @@ class PredictionFile(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Mapping[str, Any],
+        outputs: Mapping[str, Any] | Tensor,
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
@@ -45,7 +45,8 @@ class PredictionFile(Callback):
         """Write the rows of one batch."""
         assert self._file is not None
         writer = csv.writer(self._file)
-        columns = dict(_columns(outputs, pl_module))
+        named = {"prediction": outputs} if isinstance(outputs, Tensor) else outputs
+        columns = dict(_columns(named, pl_module))
         size = len(next(iter(columns.values())))
         has_rows = isinstance(batch, list | tuple) and len(batch) == 3 and "row" in batch[2]
         rows = batch[2]["row"].tolist() if has_rows else range(self._rows, self._rows + size)

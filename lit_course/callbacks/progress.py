@@ -127,4 +127,5 @@ def _epoch(trainer: Trainer) -> str:
 
 
 def _learning_rate(trainer: Trainer) -> float:
-    return float(trainer.optimizers[0].param_groups[0]["lr"])
+    optimizers = trainer.optimizers
+    return float(optimizers[0].param_groups[0]["lr"]) if optimizers else 0.0

@@ -13,6 +13,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Column, Table
 
+from lit_course.callbacks.best_checkpoint import best_path
+
 
 class Results(Callback):
     """Writes ``<folder>/<verb>_metrics.json`` and prints a table when a run has ended.
@@ -36,15 +38,16 @@ class Results(Callback):
             return
         last = _floats(trainer.callback_metrics)
         best, title = last, "last"
-        path = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
-        if path.is_file():
+        path = best_path(trainer)
+        # Only modules of ours put their numbers into checkpoints, and nothing but plain values.
+        if path and hasattr(pl_module, "monitored"):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            best = checkpoint.get("lit_course", {}).get("metrics", last)
+            best = checkpoint["lit_course"]["metrics"]
             title = f"best (epoch {checkpoint['epoch'] + 1})"
-        self._write("fit", best)
         self._fitted = {title: best, "last": last}
         if not self.test_follows:
             self._show(self._fitted)
+        self._write("fit", best)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and show the numbers of ``validate``."""
@@ -59,12 +62,12 @@ class Results(Callback):
         if trainer.is_global_zero and not _is_rehearsal(trainer):
             metrics = _floats(trainer.callback_metrics)
             verb = str(trainer.state.fn.value) if trainer.state.fn else "test"
-            self._write(verb, metrics)
             if self._fitted:
                 whole = {name: value for name, value in metrics.items() if name.count("/") < 2}
                 self._show({**self._fitted, verb: whole})
             else:
                 self._show({verb: metrics})
+            self._write(verb, metrics)
 
     def _write(self, verb: str, metrics: Mapping[str, float]) -> None:
         if self.folder is None:
