@@ -116,7 +116,7 @@ def test_a_fit_with_its_test_ends_in_one_table(lit):
 
 
 def test_a_long_fit_prints_about_twenty_lines(lit):
-    options = ("--data", "DiabetesDataModule", "--trainer.max_epochs", 200)
+    options = ("--data", "DiabetesDataModule", "--trainer.max_epochs", 63)
     done = lit("fit", "--model", "LinearRegressor", *options)
     assert 15 <= done.out.count("  train/loss") <= 25
 

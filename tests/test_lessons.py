@@ -172,6 +172,7 @@ def test_the_roller_coaster_from_the_printed_parameters(fit):
     assert first_gradient(fit, *flags)[:2] == pytest.approx([-53195.9, -3419.7], rel=0.01)
 
 
+@pytest.mark.slow
 def test_standardised_the_roller_coaster_reaches_the_noise_floor(fit):
     """What the course does not show, on its own points."""
     flags = ("--model.standardize=true", "--model.lr=0.2", "--trainer.max_epochs=150")
