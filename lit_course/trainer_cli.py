@@ -150,9 +150,17 @@ class TrainerCLI(LightningCLI):
         asked = MODULES.get(_class_name(model))
         if self.checkpoint and asked is not None:
             asked.check_class(self.checkpoint)
-        for name, value in self.checkpoint.get("hyper_parameters", {}).items():
+        trained = self.checkpoint.get("hyper_parameters", {})
+        for name, value in trained.items():
             if name in model.init_args and model.init_args[name] is None:
                 model.init_args[name] = value
+        for name in ("optimizer", "lr_scheduler") if self.verb == "fit" and asked else ():
+            if name in trained and model.init_args[name] != trained[name]:
+                raise UsageError(
+                    f"the checkpoint was trained with {name} {trained[name]}, asked for is "
+                    f"{model.init_args[name]}, which its state does not fit: to start anew from "
+                    "its weights, give it as --model.init_from instead of --ckpt_path"
+                )
 
     def _parse_ckpt_path(self) -> None:
         """LightningCLI's own reading lets a checkpoint override explicit flags; ours does not."""

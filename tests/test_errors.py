@@ -224,6 +224,14 @@ def test_the_checkpoint_of_another_class(fit, lit):
         )
 
 
+def test_going_on_with_another_optimizer(fit, lit):
+    run = fit()
+    check(lit("fit", "--ckpt_path", run, "--model.optimizer", "SGD"), ["Adam", "SGD", "init_from"])
+    other = ("--model.lr_scheduler", "LinearDecay")
+    check(lit("fit", "--ckpt_path", run, *other), ["LinearDecay", "init_from"])
+    assert lit("test", "--ckpt_path", run, "--model.optimizer", "SGD").status == 0
+
+
 def test_a_folder_that_cannot_be_written(lit, tmp_path):
     (tmp_path / "file").write_text("in the way")
     done = lit("fit", *MLP, *DIGITS, *SHORT, "--runs", tmp_path / "file")
