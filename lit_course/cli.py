@@ -58,7 +58,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 130
     except SystemExit as stop:
         return _status(stop)
-    except Exception as error:
+    except Exception as error:  # the last stop: a user reads words, not a stack trace
         if debug:
             raise
         return _report(error)

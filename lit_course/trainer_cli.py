@@ -55,6 +55,7 @@ class TrainerCLI(LightningCLI):
             load_from_checkpoint_support=False,
         )
 
+    # LightningCLI's is static; it only ever calls it on the instance, which knows the verb.
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the asked verb: each parser costs a noticeable part of a second."""
         skip = LightningCLI.subcommands()[self.verb]
@@ -202,7 +203,7 @@ class TrainerCLI(LightningCLI):
         config = {**self._get(self.config_init, "trainer", default={}), **kwargs}
         try:
             return self._instantiate_trainer(config, list(self._callbacks()))
-        except Exception:
+        except Exception:  # whatever it was, it is raised again
             if self.folder is not None:
                 runs.release(self.folder)
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from difflib import get_close_matches
 from typing import Literal
 
 import polars as pl
@@ -14,10 +13,10 @@ from torch import Tensor
 from lit_course.datamodules.base import SupervisedDataModule
 from lit_course.datamodules.samples import Samples, Split
 from lit_course.datamodules.table_files import read_table
+from lit_course.names import nearest
 
-MAX_CLASSES = (
-    20  # an integer column with more values than this is a quantity, unless told otherwise
-)
+# An integer column with more values than this is a quantity, unless told otherwise.
+MAX_CLASSES = 20
 
 
 class CSVDataModule(SupervisedDataModule):
@@ -104,7 +103,7 @@ class CSVDataModule(SupervisedDataModule):
         for name, count in Counter(features + targets).items():
             if name not in columns:
                 raise ValueError(
-                    f"{self.path} has no column {name!r}.{_suggestion(name, columns)} "
+                    f"{self.path} has no column {name!r}{nearest(name, columns)}\n"
                     f"Its columns: {_listed(columns)}."
                 )
             if count > 1:
@@ -176,12 +175,6 @@ def _first_text(column: pl.Series) -> str:
         offending &= column.cast(pl.Float64, strict=False).is_null()
     row = offending.arg_max() or 0
     return f"row {row + 1}: {repr(column[row])[:40]}"
-
-
-def _suggestion(name: str, columns: list[str]) -> str:
-    lower = {column.lower(): column for column in columns}
-    nearest = get_close_matches(name.lower(), lower, n=1)
-    return f" Did you mean {lower[nearest[0]]!r}?" if nearest else ""
 
 
 def _listed(names: list[str]) -> str:

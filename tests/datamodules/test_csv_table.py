@@ -110,9 +110,13 @@ def test_many_integers_are_a_quantity(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (("Prices",), {}, "no column 'Prices'. Did you mean 'price'. Its columns: size, rooms, ki"),
-        (("zzz",), {}, "no column 'zzz'. Its columns: size, rooms, kind, sign, sold, price."),
-        (("price", ["romms"]), {}, "no column 'romms'. Did you mean 'rooms'."),
+        (
+            ("Prices",),
+            {},
+            "no column 'Prices'; did you mean 'price'.\nIts columns: size, rooms, ki",
+        ),
+        (("zzz",), {}, "no column 'zzz'\nIts columns: size, rooms, kind, sign, sold, price."),
+        (("price", ["romms"]), {}, "no column 'romms'; did you mean 'rooms'."),
         (("price", ["size", "price"]), {}, "'price' is chosen 2 times: .* a feature or a target"),
         (("price", ["size", "size"]), {}, "'size' is chosen 2 times"),
         (("price", []), {}, "one feature and one target are needed, found 0 and 1"),
