@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -89,7 +90,15 @@ class SupervisedDataModule(LightningDataModule, ABC):
             self._loaded("train_dataloader()")["train"],
             shuffle=self.shuffle and not overfitting,
             drop_last=self.drop_last,
+            first_batch=self._resumed_at,
         )
+
+    def _resumed_at(self) -> int:
+        """How many batches of this epoch were taken before it was interrupted."""
+        loop = None if self.trainer is None else self.trainer.fit_loop
+        if loop is None or not loop.restarted_mid_epoch:
+            return 0
+        return int(loop.epoch_loop.batch_progress.current.ready)
 
     def val_dataloader(self) -> Batches | list[Batches]:
         """Batches of the validation split; none if it is empty."""
@@ -152,6 +161,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
         shuffle: bool = False,
         drop_last: bool = False,
         with_rows: bool = False,
+        first_batch: Callable[[], int] = int,
     ) -> Batches:
         return Batches(
             split.samples.x,
@@ -162,6 +172,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
             drop_last=drop_last,
             seed=self.seed,
             with_rows=with_rows,
+            first_batch=first_batch,
         )
 
     def _loaded(self, attribute: str) -> dict[str, Split]:

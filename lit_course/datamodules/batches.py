@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ class Batches(Iterable[Batch]):
         shuffle: Whether each epoch has its own order. Else rows come as they are given.
         drop_last: Whether to leave out a last batch that is smaller.
         seed: Seed of the order.
+        first_batch: Called at the start of an iteration for the number of its first batch: those
+            before it were taken before the training was interrupted.
         with_rows: Whether to yield ``(x, y, {"row": numbers})`` with the rows' numbers in the data
             set.
     """
@@ -51,6 +54,7 @@ class Batches(Iterable[Batch]):
         drop_last: bool = False,
         seed: int = 0,
         with_rows: bool = False,
+        first_batch: Callable[[], int] = int,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, found {batch_size}.")
@@ -69,6 +73,7 @@ class Batches(Iterable[Batch]):
         self._y = y
         self._rows = rows
         self._epoch = 0
+        self._first_batch = first_batch
 
     def __len__(self) -> int:
         full, rest = divmod(self.num_samples, self.batch_size)
@@ -88,9 +93,20 @@ class Batches(Iterable[Batch]):
         """Choose the epoch whose order the next iteration follows."""
         self._epoch = epoch
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the order is known from the epoch, and the position is the Trainer's.
+
+        Lightning takes a loader that has this and ``load_state_dict`` for one that can be resumed.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take nothing, see ``state_dict``."""
+
     def __iter__(self) -> Iterator[Batch]:
         order = self._order()
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
+        for i in range(self._first_batch(), len(self)):
+            start = i * self.batch_size
             window = slice(start, start + self.batch_size)
             if order is None:
                 yield self._x[window], self._y[window]
