@@ -234,7 +234,10 @@ class TrainerCLI(LightningCLI):
         if self.verb != "fit":
             assert self.checkpoint_path is not None
             return resumed or self.checkpoint_path.parent
-        return resumed if resumed and not self.named else runs.claim(self.runs, self._asked.name)
+        named = self.runs / self._asked.name
+        if resumed and (not self.named or resumed.parent.resolve() == named.resolve()):
+            return resumed
+        return runs.claim(self.runs, self._asked.name)
 
     def _logger(self) -> TensorBoardLogger | bool:
         if self.folder is None:
