@@ -85,7 +85,7 @@ def _ending_on(number: signal.Signals) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(number, before)
+        signal.signal(number, before or signal.SIG_DFL)  # None: it was not set by Python
 
 
 def _status(stop: SystemExit) -> int:

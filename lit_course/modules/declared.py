@@ -197,11 +197,11 @@ class DeclaredModule(OptimizedModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the file of another class; its weights are what training goes on from."""
         self.check_class(checkpoint)
-        saved = checkpoint["hyper_parameters"]
         self.init_from = None
         if self._is_fitting():
-            self._reported_before = checkpoint["lit_course"].get("metrics", {})
-            self._stopped_at = (saved, checkpoint["lit_course"].get("positions", []))
+            ours = checkpoint["lit_course"]
+            self._reported_before = ours.get("metrics", {})
+            self._stopped_at = (checkpoint.get("hyper_parameters", {}), ours.get("positions", []))
 
     @property
     def reported(self) -> dict[str, float]:

@@ -169,7 +169,7 @@ class OptimizedModule(LightningModule, ABC):
         groups = self.trainer.optimizers[0].param_groups
         schedule = self.lr_schedulers()
         main = schedule.schedule if isinstance(schedule, PacedSchedule) else schedule
-        same = self.optimizer_options == saved["optimizer_options"]
+        same = self.optimizer_options == saved.get("optimizer_options")
         model = check_optimizer(self.optimizer, self.lr, self.optimizer_options)
         new = model.param_groups[0]
         if isinstance(main, LRScheduler) and not isinstance(main, ReduceLROnPlateau):
@@ -180,10 +180,10 @@ class OptimizedModule(LightningModule, ABC):
             fast_forward(fresh, main.last_epoch)
             main.load_state_dict(fresh.state_dict())
             rates = [new["lr"]] * len(groups)
-        elif same and self.lr == saved["lr"]:
+        elif same and self.lr == saved.get("lr"):
             return
         else:
-            base = saved["lr"]  # of zero there is no factor
+            base = saved.get("lr")  # of zero there is no factor
             rates = [self.lr * (group["lr"] / base if base else 1) for group in groups]
         for group, rate in zip(groups, rates, strict=True):
             group.update({**new, "params": group["params"], "lr": rate})

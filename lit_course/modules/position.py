@@ -44,8 +44,8 @@ def take_up(
     metrics.resume(saved[rank]["metrics"])
     states = saved[rank]["random"]
     torch.set_rng_state(states["cpu"])
-    if device.type != "cpu" and device.type in states:
-        torch.get_device_module(device).set_rng_state(states[device.type], device)
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def end_epoch(loop: _FitLoop) -> None:
@@ -62,6 +62,6 @@ def end_epoch(loop: _FitLoop) -> None:
 
 def _random_states(device: torch.device) -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        states[device.type] = torch.get_device_module(device).get_rng_state(device)
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
     return states
