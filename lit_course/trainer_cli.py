@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from argparse import ArgumentError
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from lit_course.callbacks.save_config import SaveConfig
 from lit_course.checkpoint_io import AtomicCheckpointIO
 from lit_course.closed_table import DATAMODULES, MODULES, read_config, refuse_foreign_classes
 from lit_course.messages import UsageError, explain_parser
+from lit_course.trainer_flags import check_trainer
 
 
 class TrainerCLI(LightningCLI):
@@ -47,6 +48,7 @@ class TrainerCLI(LightningCLI):
         self.verb = verb
         self.named = any(_values(args, "--name"))
         self.checkpoint_path: Path | None = None
+        self.claimed: Path | None = None  # the folder of a new run
         self.checkpoint: dict[str, Any] = {}
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
@@ -103,6 +105,8 @@ class TrainerCLI(LightningCLI):
         name = said.get("name") or (configs[-1].stem if configs else None)
         self.runs = Path(said.get("runs") or "lightning_logs")
         asked = said.get("ckpt_path")
+        if asked == "":
+            raise UsageError("ckpt_path is empty: give best, last, a run's folder or a file")
         if asked is not None:
             prefer = "last" if self.verb == "fit" else "best"
             self.checkpoint_path = runs.resolve(asked, self.runs, name, prefer)
@@ -124,15 +128,26 @@ class TrainerCLI(LightningCLI):
         config = self.config[self.verb]
         if config.get("model") is not None:
             self._fill_in(config.model)
+        for part in (config.get("model"), config.get("data")):
+            if part is not None:
+                _null_is_default(part)
         if config.name is None:
             config.name = name or ("run" if config.model is None else _class_name(config.model))
-        if Path(config.name).name != config.name:
+        self._check_values(config)
+
+    def _check_values(self, config: Namespace) -> None:
+        if config.name in ("", ".", "..") or "/" in config.name or not config.name.isprintable():
             raise UsageError(f"--name is the name of one folder, found {config.name!r}")
+        if config.early_stopping is not None and config.early_stopping < 1:
+            raise UsageError(f"early_stopping must be at least 1, found {config.early_stopping}")
+        seed = config.seed_everything
+        if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
+            raise UsageError(f"seed_everything must be in 0..{2**32 - 1}, found {seed}")
+        check_trainer(self.verb, config.trainer, then_test=config.test_best)
 
     def _explain(self, text: str) -> str:
         def arguments(class_path: str) -> list[str]:
-            module, _, name = class_path.rpartition(".")
-            return list(inspect.signature(getattr(import_module(module), name)).parameters)
+            return list(_signature(class_path))
 
         known: dict[str, Iterable[str]] = {"model": MODULES, "data": DATAMODULES}
         flags = [
@@ -184,8 +199,6 @@ class TrainerCLI(LightningCLI):
         """Our modules need data named; somebody else's may bring its own."""
         if self._asked.get("data") is None and _class_name(self._asked.model) in MODULES:
             raise UsageError("no data is named: give --config FILE, or --data NAME")
-        if self._asked.test_best and self._asked.trainer.enable_checkpointing is False:
-            raise UsageError("test_best tests the best checkpoint: leave enable_checkpointing on")
 
     def instantiate_classes(self) -> None:
         """Build model, data and Trainer; an error is that of the class, not of the parser."""
@@ -215,8 +228,7 @@ class TrainerCLI(LightningCLI):
         try:
             return self._instantiate_trainer(config, list(self._callbacks()))
         except Exception:  # whatever it was, it is raised again
-            if self.folder is not None:
-                runs.release(self.folder)
+            self._give_back()
             raise
 
     def _check_data(self) -> None:
@@ -225,6 +237,11 @@ class TrainerCLI(LightningCLI):
         if ours and _is_first_process():
             self.datamodule.prepare_data()
             self.datamodule.setup(self.verb)
+            if self._asked.test_best and not self.datamodule.split_sizes["test"]:
+                raise UsageError(
+                    "test_best needs rows to test on, and the data holds none out: give test_size "
+                    "(a fraction or a count) if it has one, or leave test_best out"
+                )
 
     def _make_folder(self) -> Path | None:
         """Where this run writes; only the first process makes it, a fast_dev_run writes nothing."""
@@ -237,7 +254,8 @@ class TrainerCLI(LightningCLI):
         named = self.runs / self._asked.name
         if resumed and (not self.named or resumed.parent.resolve() == named.resolve()):
             return resumed
-        return runs.claim(self.runs, self._asked.name)
+        self.claimed = runs.claim(self.runs, self._asked.name)
+        return self.claimed
 
     def _logger(self) -> TensorBoardLogger | bool:
         if self.folder is None:
@@ -250,20 +268,24 @@ class TrainerCLI(LightningCLI):
             purge_step=self.checkpoint.get("global_step"),
         )
 
+    @property
+    def _keeps_best(self) -> bool:
+        trainer = self._asked.trainer
+        return trainer.enable_checkpointing is not False and not trainer.fast_dev_run
+
     def _callbacks(self) -> Iterator[Callback]:
         trainer = self._asked.trainer
         yield StopOnSignal()
         if trainer.enable_progress_bar is not False:
             yield RunProgress()
-        keeps_best = trainer.enable_checkpointing is not False and not trainer.fast_dev_run
-        yield Results(self.folder, test_follows=self._asked.test_best and keeps_best)
+        yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
         if self.verb == "predict" and self.folder is not None:
             yield PredictionFile(self.folder / "predictions.csv")
         if self.verb != "fit":
             return
         yield RunPlan()
         yield FiniteCheck()
-        if keeps_best:
+        if self._keeps_best:
             folder = None if self.folder is None else (self.folder / runs.CHECKPOINTS).absolute()
             yield BestCheckpoint(folder)
         if trainer.logger not in (False, []) and not trainer.fast_dev_run:
@@ -275,9 +297,39 @@ class TrainerCLI(LightningCLI):
 
     # ------------------------------------------------------------- running it
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run the verb; what fails before its first batch is done leaves no folder behind."""
+        try:
+            super()._run_subcommand(subcommand)
+        except BaseException:  # an interrupt too; it is raised again
+            if not self._batches_done:
+                self._give_back()
+            raise
+
+    @property
+    def _batches_done(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
+
+    def _give_back(self) -> None:
+        if self.claimed is not None:
+            runs.release(self.claimed)
+
     def after_fit(self) -> None:
-        """With ``--test_best``, test the best checkpoint of this very run."""
+        """Refuse to call nothing a fit; with ``--test_best``, test the best checkpoint of it."""
+        if not self._batches_done:
+            raise ValueError(
+                "the fit ended before its first batch: look at max_time and at the training loader"
+            )
         best = best_path(self.trainer)
+        if self._keeps_best and not best:
+            lacking = (
+                f"no best checkpoint: {getattr(self.model, 'monitored', 'what it monitors')} was "
+                "never reported; last.ckpt holds the last state (see check_val_every_n_epoch and "
+                "val_check_interval)"
+            )
+            if self._asked.test_best:
+                raise ValueError(lacking)
+            rank_zero_info(lacking)
         if self._asked.test_best and best:
             self.trainer.test(
                 self.model,
@@ -309,6 +361,19 @@ def _values(args: list[str], *flags: str) -> Iterator[str]:
 
 def _is_first_process() -> bool:
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
+
+
+def _signature(class_path: str) -> Mapping[str, inspect.Parameter]:
+    module, _, name = class_path.rpartition(".")
+    return inspect.signature(getattr(import_module(module), name)).parameters
+
+
+def _null_is_default(part: Namespace) -> None:
+    """Null is not given: where a default is something else, it is taken."""
+    for name, parameter in _signature(part.class_path).items():
+        default = parameter.default
+        if default is not parameter.empty and part.init_args.get(name, default) is None:
+            part.init_args[name] = default
 
 
 def _class_name(model: Namespace) -> str:

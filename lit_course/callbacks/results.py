@@ -33,8 +33,9 @@ class Results(Callback):
         self._fitted: dict[str, dict[str, float]] = {}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write and show the best and the last numbers."""
-        if not trainer.is_global_zero or _is_rehearsal(trainer):
+        """Write and show the best and the last numbers, if anything was trained."""
+        trained = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        if not trainer.is_global_zero or _is_rehearsal(trainer) or not trained:
             return
         last = getattr(pl_module, "reported", None) or _floats(trainer.callback_metrics)
         best, title = last, "last"
@@ -82,6 +83,10 @@ class Results(Callback):
     def _show(self, columns: Mapping[str, Mapping[str, float]]) -> None:
         for table in _tables(columns):
             Console().print(table)
+        values = (item for column in columns.values() for item in column.items())
+        if undefined := {name for name, value in values if math.isnan(value)}:
+            text = f"nan: not defined on so few samples or classes: {', '.join(sorted(undefined))}"
+            Console().print(text, soft_wrap=True, highlight=False)
         if self.folder is not None:
             Console().print(f"run: {self.folder}", soft_wrap=True, highlight=False)
 
@@ -92,8 +97,10 @@ def _floats(metrics: Mapping[str, torch.Tensor]) -> dict[str, float]:
 
 
 def _tables(columns: Mapping[str, Mapping[str, float]]) -> Iterator[Table]:
-    """A table with a row for each value, then one with a row for each class, if there are any."""
+    """A table with a row for each value, and one with a row for each class; none without rows."""
     names = sorted({name for values in columns.values() for name in values})
+    if not names:
+        return
     table = Table("metric", *(Column(title, justify="right") for title in columns))
     for name in (name for name in names if name.count("/") < 2):
         table.add_row(name, *(_cell(values.get(name)) for values in columns.values()))
