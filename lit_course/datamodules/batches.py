@@ -80,6 +80,12 @@ class Batches(Iterable[Batch]):
         return full + (rest > 0 and not self.drop_last)
 
     @property
+    def last_batch(self) -> int:
+        """Rows of the last batch of an epoch; the least of all processes."""
+        rest = 0 if self.drop_last else self.num_samples % self.batch_size
+        return rest or self.batch_size
+
+    @property
     def sampler(self) -> Batches | SequentialSampler:
         """What Lightning asks about the order.
 

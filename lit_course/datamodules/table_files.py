@@ -24,6 +24,8 @@ def read_table(file: str) -> pl.DataFrame:
     suffix = path.suffix.lower()
     if suffix != ".parquet" and suffix not in SEPARATORS:
         raise ValueError(f"{path} must end in .csv, .tsv or .parquet, found {suffix!r}.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give a file in it.")
     if not path.is_file():
         raise FileNotFoundError(f"No file {path} (looked from {Path.cwd()}).")
     try:

@@ -121,9 +121,11 @@ class DeclaredModule(OptimizedModule):
             said = getattr(data, size, None)
             own = getattr(self, size)
             if own is None and said is None:
+                holds = f"{type(data).__name__} has none: are its targets what this model learns?"
                 raise ValueError(
-                    f"{type(self).__name__} needs {size}, and no data module says it: "
-                    f"give {size}=..., or a data module with that attribute"
+                    f"{type(self).__name__} needs {size}, and "
+                    + (holds if hasattr(data, size) else "no data module says it")
+                    + f"\ngive {size}=..., or a data module with that attribute"
                 )
             if own is None:
                 said = plain(size, said)
@@ -143,6 +145,15 @@ class DeclaredModule(OptimizedModule):
     def is_built(self) -> bool:
         """Whether the sizes were known and the layers are made."""
         return "network" in self._modules
+
+    def check_built(self) -> None:
+        """Refuse to go on without layers, naming the sizes that are not known."""
+        if not self.is_built:
+            missing = [size for size in self.SIZES if getattr(self, size) is None]
+            raise RuntimeError(
+                f"{type(self).__name__} has no layers yet: give {', '.join(missing)}, "
+                "or fit it with a data module that says them"
+            )
 
     def _build(self) -> None:
         self.network = self.configure_network()
@@ -173,12 +184,7 @@ class DeclaredModule(OptimizedModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw features ``(B, ...)`` to the network's outputs."""
-        if not self.is_built:
-            missing = [size for size in self.SIZES if getattr(self, size) is None]
-            raise RuntimeError(
-                f"{type(self).__name__} has no layers yet: give {', '.join(missing)}, "
-                "or fit it with a data module that says them"
-            )
+        self.check_built()
         return self.network(x)  # type: ignore[no-any-return]  # nn.Module's call is untyped
 
     # ------------------------------------------------------------- checkpoints

@@ -17,10 +17,16 @@ from lit_course.metrics import (
     probabilities,
 )
 from lit_course.modules.base import Stage, SupervisedModule
-from lit_course.modules.hyperparameters import plain
+from lit_course.modules.hyperparameters import check_size, plain
 from lit_course.modules.survey import Survey
 from lit_course.names import lookup
-from lit_course.networks import ACTIVATIONS, INITIALIZATIONS, MLP, NORMALIZATIONS
+from lit_course.networks import (
+    ACTIVATIONS,
+    BATCH_OF_ONE,
+    INITIALIZATIONS,
+    MLP,
+    NORMALIZATIONS,
+)
 from lit_course.schedules import (
     Interval,
 )
@@ -139,7 +145,11 @@ class MLPClassifier(SupervisedModule):
         self.declare()
 
     def _check_names(self) -> None:
-        """Refuse a name now, not once the data has said the sizes."""
+        """Refuse names and sizes now, not once the data has said the rest."""
+        check_size("in_features", self.in_features, 1)
+        check_size("num_classes", self.num_classes, 2)
+        for width in self.hidden_features:
+            check_size("each of hidden_features", width, 1)
         lookup("activation", self.activation, ACTIVATIONS)
         if self.normalization is not None:
             lookup("normalization", self.normalization, NORMALIZATIONS)
@@ -271,7 +281,14 @@ class MLPClassifier(SupervisedModule):
             )
 
     def learn(self, survey: Survey) -> None:
-        """Balanced class weights: ``samples / (classes · samples of the class)``."""
+        """Balanced class weights: ``samples / (classes · samples of the class)``.
+
+        Raises:
+            ValueError: If batch normalisation would end the epoch on a batch of one sample.
+        """
+        takes_statistics = self.normalization == "batch" and not self._frozen_norms
+        if takes_statistics and survey.last_batch == 1:
+            raise ValueError(f"the last batch of an epoch has one sample: {BATCH_OF_ONE}")
         if self.class_weights != "balanced":
             return
         assert self.num_classes is not None

@@ -335,7 +335,7 @@ def test_initial_weights_are_weights_then_intercepts(bias, outputs):
         ({"loss": "huber", "loss_options": {"beta": 1.0}}, "option of loss 'huber' 'beta'"),
         ({"degree": 0}, "must be at least 1, found 1 and 0"),
         ({"out_features": 0}, "must be at least 1, found 0 and 1"),
-        ({"l1": -1.0}, "l1 and l2 must not be negative, found -1.0 and 0.0"),
+        ({"l1": -1.0}, "l1 and l2 must not be negative, and finite, found -1.0 and 0.0"),
         ({"freeze": ["network.bias"]}, "matches no parameter"),
     ],
 )
@@ -343,3 +343,8 @@ def test_wrong_arguments_are_refused_at_construction(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         LinearRegressor(3, **arguments)
     assert len(str(caught.value).splitlines()) <= 5
+
+
+def test_coefficients_of_nothing_are_refused_in_words():
+    with pytest.raises(RuntimeError, match=r"no layers yet: give in_features"):
+        LinearRegressor().coefficients()
