@@ -6,14 +6,12 @@ that the user meant: which key, what was given, what would have been right.
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Callable, Collection, Sequence
 
 from lit_course.names import nearest
 
 LINES = 5
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WIDTH = 400
 
 
@@ -24,10 +22,7 @@ class UsageError(ValueError):
 def in_words(error: BaseException) -> str:
     """What an exception says, without a stack trace."""
     if isinstance(error, OSError) and error.strerror:
-        said = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
-        if error.filename is None and error.errno in _NO_ROOM:
-            said += "\na file of the run could not be written; what was written before is whole"
-        return said
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
     # A KeyError's text is the bare key, a plain exception's may be empty: then its type says more.
     try:
         said = repr(error) if isinstance(error, KeyError) else str(error)

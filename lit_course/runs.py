@@ -46,6 +46,8 @@ def release(folder: Path) -> None:
     What every start writes is removed, and the folders that are empty then. Whatever else somebody
     put there stays.
     """
+    if any(folder.glob(f"{CHECKPOINTS}/*")):
+        return
     with suppress(OSError):
         for pattern in (CONFIG, "hparams.yaml", "events.out.tfevents.*"):
             for file in folder.glob(pattern):

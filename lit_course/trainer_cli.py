@@ -301,14 +301,16 @@ class TrainerCLI(LightningCLI):
         """Run the verb; what fails before its first batch is done leaves no folder behind."""
         try:
             super()._run_subcommand(subcommand)
-        except BaseException:  # an interrupt too; it is raised again
+        except BaseException as error:  # an interrupt too; it is raised again
+            if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+                error.filename = self.folder  # TensorBoard's writer does not say what it wrote
             if not self._batches_done:
                 self._give_back()
             raise
 
     @property
     def _batches_done(self) -> int:
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
 
     def _give_back(self) -> None:
         if self.claimed is not None:
