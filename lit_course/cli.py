@@ -102,6 +102,8 @@ def _status(stop: SystemExit) -> int:
         return 130
     if isinstance(stop.__context__, BrokenPipeError):  # rich leaves so
         return 141
+    if isinstance(stop.code, str):
+        print(f"error: {stop.code}", file=sys.stderr)
     return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
 
 

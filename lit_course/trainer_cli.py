@@ -143,7 +143,7 @@ class TrainerCLI(LightningCLI):
         seed = config.seed_everything
         if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
             raise UsageError(f"seed_everything must be in 0..{2**32 - 1}, found {seed}")
-        check_trainer(self.verb, config.trainer, then_test=config.test_best)
+        check_trainer(self.verb, config.trainer, then_test=self.verb == "fit" and config.test_best)
 
     def _explain(self, text: str) -> str:
         def arguments(class_path: str) -> list[str]:
@@ -237,7 +237,8 @@ class TrainerCLI(LightningCLI):
         if ours and _is_first_process():
             self.datamodule.prepare_data()
             self.datamodule.setup(self.verb)
-            if self._asked.test_best and not self.datamodule.split_sizes["test"]:
+            tests = self.verb == "fit" and self._asked.test_best
+            if tests and not self.datamodule.split_sizes["test"]:
                 raise UsageError(
                     "test_best needs rows to test on, and the data holds none out: give test_size "
                     "(a fraction or a count) if it has one, or leave test_best out"

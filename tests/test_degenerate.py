@@ -304,6 +304,14 @@ def test_nobody_tests_on_rows_that_are_not_held_out(lit, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_test_after_the_fit_is_no_matter_of_other_verbs(fit, lit, tmp_path):
+    run = fit("--test_best", "true")
+    without = ("--data.test_size", 0, "--trainer.limit_test_batches", 0)
+    for verb in ("validate", "predict"):
+        done = lit(verb, "--ckpt_path", run, *without)
+        assert done.status == 0, done.err
+
+
 @pytest.mark.parametrize("verb", ["validate", "test"])
 def test_evaluating_without_rows(fit, lit, verb):
     run = fit("--data.val_size", 0, "--data.test_size", 0)

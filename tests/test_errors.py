@@ -462,6 +462,8 @@ class Endless(MLPClassifier):
     def forward(self, x): return self.forward(x)
 class Chatty(MLPClassifier):
     def configure_network(self): raise ValueError("line\\n" * 99)
+class Leaving(MLPClassifier):
+    def training_step(self, batch, batch_idx): raise SystemExit("I am leaving")
 class Careless(Callback):
     def on_train_batch_start(self, *args): self.nothing()
 class Thread(Callback):
@@ -489,6 +491,7 @@ FAULTS = {
     "no words": (("--model", "users.WithoutWords"), ["Speechless"]),
     "recursion": (("--model", "users.Endless"), ["recursion"]),
     "too many words": (("--model", "users.Chatty"), ["line"]),
+    "exit": (("--model", "users.Leaving"), ["I am leaving"]),
     "callback": ((*MLP, "--trainer.callbacks", "users.Careless"), ["Careless", "nothing"]),
     "import": (("--model", "users_broken.Any"), ["users_broken.Any", "broken at import"]),
     "syntax": (("--model", "users_syntax.Any"), ["users_syntax", "invalid syntax"]),
