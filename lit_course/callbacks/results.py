@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Column, Table
+from torch import Tensor
 
+from lit_course import checkpoints
 from lit_course.callbacks.best_checkpoint import best_path
 
 
@@ -42,7 +43,7 @@ class Results(Callback):
         path = best_path(trainer)
         # Only modules of ours put their numbers into checkpoints, and nothing but plain values.
         if path and hasattr(pl_module, "monitored"):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = checkpoints.read(path)
             best = checkpoint["lit_course"]["metrics"]
             title = f"best (epoch {checkpoint['epoch'] + 1})"
         self._fitted = {title: best, "last": last}
@@ -91,7 +92,7 @@ class Results(Callback):
             Console().print(f"run: {self.folder}", soft_wrap=True, highlight=False)
 
 
-def _floats(metrics: Mapping[str, torch.Tensor]) -> dict[str, float]:
+def _floats(metrics: Mapping[str, Tensor]) -> dict[str, float]:
     # The learning-rate monitor puts its rates among the metrics.
     return {name: float(value) for name, value in metrics.items() if not name.startswith("lr-")}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import inf, isfinite
+from collections.abc import Mapping
+from math import comb, inf, isfinite
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from lit_course.schedules import (
     Interval,
 )
 
+MAX_DEGREE = 64
+
 
 class LinearRegressor(SupervisedModule):
     """Linear regression, with polynomial features and penalties on request.
@@ -34,7 +37,8 @@ class LinearRegressor(SupervisedModule):
     Args:
         in_features: Features per sample after flattening; left out, the data module says it.
         out_features: Number of targets.
-        degree: Degree of the polynomial features: all monomials up to it, as in scikit-learn.
+        degree: Degree of the polynomial features, up to 64: all monomials up to it, as in
+            scikit-learn.
         bias: Whether there is an intercept.
         standardize: Subtract the training mean and divide by the training deviation of every
             (polynomial) feature, inside the network. ``coefficients()`` undoes it.
@@ -114,6 +118,8 @@ class LinearRegressor(SupervisedModule):
             raise ValueError(
                 f"out_features and degree must be at least 1, found {out_features} and {degree}"
             )
+        if degree > MAX_DEGREE:
+            raise ValueError(f"degree must be at most {MAX_DEGREE}, found {degree}")
         if not 0 <= l1 < inf or not 0 <= l2 < inf:
             raise ValueError(f"l1 and l2 must not be negative, and finite, found {l1} and {l2}")
         check_size("in_features", in_features, 1)
@@ -155,6 +161,15 @@ class LinearRegressor(SupervisedModule):
                 raise ValueError(f"initial_weights must be finite, found {self.initial_weights}")
             nn.utils.vector_to_parameters(torch.tensor(self.initial_weights), parameters)
         return model
+
+    @classmethod
+    def weight_shapes(cls, arguments: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        """The shape of the weights of a ``LinearModel``."""
+        if cls.configure_network is not LinearRegressor.configure_network:
+            return {}
+        features, degree = arguments.get("in_features") or 0, arguments.get("degree", 1)
+        width = comb(features + degree, min(degree, MAX_DEGREE)) - 1  # all monomials, no constant
+        return {"network.linear.weight": (arguments.get("out_features", 1), width)}
 
     def configure_loss(self) -> nn.Module:
         """The loss by name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -204,6 +206,20 @@ class MLPClassifier(SupervisedModule):
             output_activation="log_softmax" if self.loss_name == "nll" else self.output_activation,
             standardize=self.standardize,
         )
+
+    @classmethod
+    def weight_shapes(cls, arguments: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights of an ``MLP``."""
+        if cls.configure_network is not MLPClassifier.configure_network:
+            return {}
+        outputs = 1 if arguments.get("loss") == "bce" else arguments.get("num_classes")
+        hidden = arguments.get("hidden_features", [512, 512])
+        names = [*(f"linear{i + 1}" for i in range(len(hidden))), "output"]
+        widths = pairwise([arguments.get("in_features"), *hidden, outputs])
+        return {
+            f"network.{name}.weight": (after, before)
+            for name, (before, after) in zip(names, widths, strict=True)
+        }
 
     def configure_loss(self) -> nn.Module:
         """The loss by name, its class weights a buffer."""
