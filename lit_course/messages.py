@@ -32,11 +32,15 @@ def in_words(error: BaseException) -> str:
 
 
 def shorten(text: str) -> str:
-    """The first five lines of a message, none of them endless."""
+    """The first five lines of a message, none of them endless or with codes for the terminal."""
     # Worker processes send their stack trace as text; its last line is the error.
     text = re.sub(r"(?s)(Original )?Traceback \(most recent call last\):.*\n", "", text.strip())
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    return "\n".join(line if len(line) <= WIDTH else line[:WIDTH] + " …" for line in lines[:LINES])
+    # What a file says may be in it.
+    lines = [
+        "".join(c if c.isprintable() or c == "\t" else "�" for c in line) for line in lines[:LINES]
+    ]
+    return "\n".join(line if len(line) <= WIDTH else line[:WIDTH] + " …" for line in lines)
 
 
 def explain_parser(

@@ -57,6 +57,18 @@ def release(folder: Path) -> None:
                 empty.rmdir()
 
 
+def check_links(run: Path) -> None:
+    """Refuse a run in which writing a file would follow a link to somewhere else.
+
+    Raises:
+        ValueError: Naming the link.
+    """
+    for folder in (run, run / CHECKPOINTS):
+        for path in folder.iterdir():
+            if path.is_symlink() and (path.suffix == ".part" or not path.exists()):
+                raise ValueError(f"{path} is a link that a run would write through: remove it")
+
+
 def run_of(checkpoint: Path) -> Path | None:
     """The run's folder that a checkpoint lies in; None for a file outside of any run."""
     folder = checkpoint.absolute().parent

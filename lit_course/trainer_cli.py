@@ -31,7 +31,13 @@ from lit_course.callbacks import (
 from lit_course.callbacks.best_checkpoint import best_path
 from lit_course.callbacks.save_config import SaveConfig
 from lit_course.checkpoint_io import AtomicCheckpointIO
-from lit_course.closed_table import DATAMODULES, MODULES, read_config, refuse_foreign_classes
+from lit_course.closed_table import (
+    DATAMODULES,
+    MODULES,
+    refuse_foreign_classes,
+    refuse_hidden_classes,
+)
+from lit_course.config_files import read_config
 from lit_course.messages import UsageError, explain_parser
 from lit_course.trainer_flags import check_trainer
 
@@ -112,6 +118,8 @@ class TrainerCLI(LightningCLI):
             self.checkpoint_path = runs.resolve(asked, self.runs, name, prefer)
             self.checkpoint = checkpoints.read(self.checkpoint_path)
             run = runs.run_of(self.checkpoint_path)
+            if run is not None:
+                runs.check_links(run)
             if not configs and run is not None and (run / runs.CONFIG).is_file():
                 refuse_foreign_classes(run / runs.CONFIG)
                 given.insert(1, f"--config={run / runs.CONFIG}")
@@ -160,20 +168,23 @@ class TrainerCLI(LightningCLI):
     def _take_defaults(self) -> None:
         """Let the checkpoint's hyperparameters be the defaults of the model's arguments."""
         wrote = self.checkpoint.get("lit_course", {}).get("class")
-        if wrote in MODULES:
+        if self.checkpoint_path is not None and wrote in MODULES:
             init_args = MODULES[wrote].saved_arguments(self.checkpoint)
+            refuse_hidden_classes(init_args, self.checkpoint_path)
             model = {"class_path": f"{modules.__name__}.{wrote}", "init_args": init_args}
             self._parser(self.verb).set_defaults({"model": model})
 
     def _fill_in(self, model: Namespace) -> None:
         """Take from the checkpoint what a config file leaves at null."""
-        asked = MODULES.get(_class_name(model))
+        asked = _our_class(model)
         if self.checkpoint and asked is not None:
             asked.check_class(self.checkpoint)
         trained = self.checkpoint.get("hyper_parameters", {})
         given = {name: model.init_args[name] for name in trained if name in model.init_args}
         for name in (name for name, value in given.items() if value is None):
             model.init_args[name] = trained[name]
+        if self.checkpoint and asked is not None:
+            asked.check_sizes(model.init_args, self.checkpoint["state_dict"])
         changed = {name: v for name, v in given.items() if v is not None and v != trained[name]}
         for name in ("optimizer", "lr_scheduler") if self.verb == "fit" and asked else ():
             if name in changed:
@@ -197,7 +208,7 @@ class TrainerCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Our modules need data named; somebody else's may bring its own."""
-        if self._asked.get("data") is None and _class_name(self._asked.model) in MODULES:
+        if self._asked.get("data") is None and _our_class(self._asked.model) is not None:
             raise UsageError("no data is named: give --config FILE, or --data NAME")
 
     def instantiate_classes(self) -> None:
@@ -377,6 +388,13 @@ def _null_is_default(part: Namespace) -> None:
         default = parameter.default
         if default is not parameter.empty and part.init_args.get(name, default) is None:
             part.init_args[name] = default
+
+
+def _our_class(model: Namespace) -> type[modules.SupervisedModule] | None:
+    """The class if it is one of ours; another of the same name is not."""
+    module, _, name = str(model.class_path).rpartition(".")
+    asked = getattr(import_module(module), name)  # the parser has imported it
+    return asked if asked in MODULES.values() else None
 
 
 def _class_name(model: Namespace) -> str:
