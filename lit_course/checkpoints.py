@@ -120,6 +120,8 @@ def _check_signature(contents: Mapping[str, Any]) -> None:
     for key, kind in expected.items():
         if not isinstance(signature.get(key), kind):
             raise NotPlainError(f"its entry lit_course has no {key}")
+    if signature["class"] and not signature["class"].isidentifier():
+        raise NotPlainError(f"the class {signature['class']!r:.80} wrote it")
     for value in signature["metrics"].values():
         if not isinstance(value, int | float):
             raise NotPlainError("its metrics are no numbers")

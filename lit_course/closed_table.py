@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,6 +57,8 @@ _SHORTHANDS = ("accelerator", "plugins", "profiler", "strategy")
 
 
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# jsonargparse checks a list in time that grows with its square: 5 s for so many, 200 s for 16,000.
+MAX_TYPED = 3_000
 _KEY = re.compile(r"\w+")  # the parser knows more ways to write one, as in `trainer.callbacks+`
 _COLLECTION = re.compile(r"[:{\[?&*]")  # no YAML that could matter is without one of these
 _SPECIFICATION = {"class_path", "init_args", "dict_kwargs"}
@@ -130,6 +133,9 @@ def _not_of(value: object, known: set[str]) -> Iterator[object]:
 def _hidden(arguments: Mapping[str, Any]) -> Iterator[object]:
     """Specifications of classes, also in texts, which the parser may read as YAML."""
     yield from (name for name in arguments if not _KEY.fullmatch(str(name)))
+    typed = {name: value for name, value in arguments.items() if name != "schema"}
+    if next(islice(walk(typed), MAX_TYPED, None), None) is not None:
+        raise ValueError(f"its arguments have more than {MAX_TYPED:,} values")
     for value, _ in walk(arguments):
         if isinstance(value, Mapping):
             if not _SPECIFICATION.isdisjoint(value):

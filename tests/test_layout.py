@@ -75,7 +75,8 @@ INSIDE: dict[str, set[str]] = {
     "datamodules/batches": set(),
     "datamodules/samples": set(),
     "datamodules/splits": set(),
-    "datamodules/table_files": set(),
+    "datamodules/expansion": set(),
+    "datamodules/table_files": {"expansion"},
     "datamodules/base": {"batches", "samples", "splits"},
 }
 
