@@ -101,6 +101,17 @@ def test_a_hostile_file_is_refused_by_the_command_line(name, verb, honest, attac
     assert "\x1b" not in ended.err
 
 
+def test_weights_to_start_from_are_read_as_safely(honest, victim, tmp_path):
+    file, canary = tmp_path / "weights.ckpt", tmp_path / "canary"
+    for name in ("call in protocol 2", "torch's legacy format", "an expanded weight"):
+        file.write_bytes(CORPUS[name](honest, canary))
+        model = ("--model", "MLPClassifier", "--model.init_from", file)
+        short = ("--trainer.max_epochs", 1, "--runs", tmp_path / "runs")
+        ended = victim.open("fit", *model, *DIGITS, *short)
+        assert (ended.status, canary.exists()) == (1, False)
+        assert "is no readable checkpoint" in ended.err
+
+
 def mutation(honest: bytes, random: Random) -> bytes:
     """An honest file after an accident; of half of them the sums are right again afterwards."""
     parts = records(honest)
