@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -17,15 +16,30 @@ import torch
 from lit_course.archive import DamagedArchiveError, read_archive
 from lit_course.plain_pickle import NotPlainError, TensorShape, describe
 
-# What Lightning 2 writes and our code relies on; more keys are fine, these must be of their kind.
-_KINDS: dict[str, type] = {
-    "state_dict": dict,
-    "hyper_parameters": dict,
-    "lit_course": dict,
-    "callbacks": dict,
-    "loops": dict,
-    "optimizer_states": list,
-    "lr_schedulers": list,
+# What Lightning 2 writes and our code relies on. There may be more keys; ANY stands for all others.
+ANY = "*"
+_NUMBER = int | float
+_PROGRESS = {"total": {ANY: int}, "current": {ANY: int}}
+_KINDS: dict[str, Any] = {
+    "state_dict": {ANY: TensorShape | dict},
+    "hyper_parameters": {},
+    "lit_course": {"format": int, "class": str, "metrics": {ANY: _NUMBER}},
+    "callbacks": {ANY: {}},
+    "loops": {
+        "fit_loop": {
+            "epoch_progress": _PROGRESS,
+            "epoch_loop.batch_progress": _PROGRESS,
+            "epoch_loop.scheduler_progress": _PROGRESS,
+            "epoch_loop.val_loop.batch_progress": _PROGRESS,
+            "epoch_loop.state_dict": {},
+            "epoch_loop.automatic_optimization.optim_progress": {
+                "optimizer": {"step": _PROGRESS, "zero_grad": _PROGRESS}
+            },
+        },
+        ANY: {},
+    },
+    "optimizer_states": [{"state": {ANY: {}}, "param_groups": [{}]}],
+    "lr_schedulers": [{"last_epoch": int}],
     "epoch": int,
     "global_step": int,
     "pytorch-lightning_version": str,
@@ -67,7 +81,9 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
             return checkpoint
     except (DamagedArchiveError, NotPlainError) as error:
         raise ValueError(f"{path} is no readable checkpoint: {error}") from error
-    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # torch raises whatever it stumbles on
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path} is no readable checkpoint\n({reason[:200]})") from error
 
@@ -76,20 +92,28 @@ def _check_contents(contents: Any) -> None:
     """Refuse what no checkpoint of ours holds, where something would act on it."""
     if not isinstance(contents, dict) or "state_dict" not in contents:
         raise NotPlainError("it holds no state_dict")
-    for key, value in contents.items():
+    for key in contents:
         if key in _PAST or not isinstance(key, str):
             raise NotPlainError(f"its entry {key!r:.80} is of no version of lit_course")
-        kind = _KINDS.get(key, object)
-        if not isinstance(value, kind) or (isinstance(value, int) and value < 0):
-            raise NotPlainError(f"its entry {key} is no {kind.__name__} of a checkpoint")
-    for name, value in contents["state_dict"].items():
-        if not isinstance(name, str) or not isinstance(value, TensorShape | dict):
-            raise NotPlainError(f"its state_dict has {name!r:.80}, which is no tensor")
+    _check_kind("its content", contents, _KINDS)
     _check_hyperparameters(contents.get("hyper_parameters", {}))
     _check_signature(contents)
     for state in contents.get("callbacks", {}).values():
-        if isinstance(state, dict) and not state.keys().isdisjoint(_FILES):
+        if not state.keys().isdisjoint(_FILES):
             _check_files(state)
+
+
+def _check_kind(name: str, value: Any, kind: Any) -> None:
+    """Hold a value against a kind: a type, ``[kind of all items]``, or ``{key: kind}``."""
+    expected: Any = type(kind) if isinstance(kind, dict | list) else kind
+    if not isinstance(value, expected) or (expected is int and value < 0):
+        raise NotPlainError(f"its entry {name} is not as in a checkpoint: {value!r:.40}")
+    if isinstance(kind, list):
+        for item in value:
+            _check_kind(name, item, kind[0])
+    elif isinstance(kind, dict):
+        for key, item in value.items():
+            _check_kind(f"{key!s:.80}", item, kind.get(key, kind.get(ANY, object)))
 
 
 def _check_hyperparameters(value: Any) -> None:
@@ -115,22 +139,19 @@ def _check_signature(contents: Mapping[str, Any]) -> None:
         raise NotPlainError(f"it was written by Lightning {version!r:.40}")
     if contents.get("hparams_name", "kwargs") != "kwargs":
         raise NotPlainError("its hyperparameters are given as one argument")
-    signature = contents.get("lit_course", {"class": "", "format": 0, "metrics": {}})
-    expected = {"class": str, "format": int, "metrics": dict}
-    for key, kind in expected.items():
-        if not isinstance(signature.get(key), kind):
+    signature = contents.get("lit_course", {"class": "Foreign", "format": 0, "metrics": {}})
+    for key in ("class", "format", "metrics"):
+        if key not in signature:
             raise NotPlainError(f"its entry lit_course has no {key}")
-    if signature["class"] and not signature["class"].isidentifier():
+    if not signature["class"].isidentifier():
         raise NotPlainError(f"the class {signature['class']!r:.80} wrote it")
-    for value in signature["metrics"].values():
-        if not isinstance(value, int | float):
-            raise NotPlainError("its metrics are no numbers")
 
 
 def _check_files(state: Mapping[str, Any]) -> None:
     """Refuse paths that lead out of the folder that the state names, or to no folder at all."""
     folder = state.get("dirpath")
-    paths = [state.get(name) for name in _FILES] + list(state.get("best_k_models") or ())
+    best = state.get("best_k_models", {})
+    paths = [state.get(name) for name in _FILES] + list(best if isinstance(best, dict) else [best])
     for path in paths:
         inside = (
             isinstance(path, str)

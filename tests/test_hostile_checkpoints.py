@@ -8,7 +8,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from attacks.archives import archive, records
+import torch
+from attacks.archives import archive, edited, records
 from attacks.corpus import CORPUS
 from attacks.victim import MEGABYTES, SECONDS, Ended, Victim
 
@@ -112,8 +113,24 @@ def test_weights_to_start_from_are_read_as_safely(honest, victim, tmp_path):
         assert "is no readable checkpoint" in ended.err
 
 
+HOSTILE_VALUES = (None, True, -1, 0, 2**62, 1e308, float("nan"), "x", [], {}, torch.zeros(3, 3))
+
+
+def edit(checkpoint: dict, random: Random) -> None:
+    """Put a hostile value somewhere; the more likely the nearer to the top."""
+    at = checkpoint
+    while True:
+        key = random.choice(list(at) if isinstance(at, dict) else range(len(at)))
+        if not isinstance(at[key], dict | list) or not at[key] or random.random() < 0.1:
+            at[key] = random.choice(HOSTILE_VALUES)
+            return
+        at = at[key]
+
+
 def mutation(honest: bytes, random: Random) -> bytes:
-    """An honest file after an accident; of half of them the sums are right again afterwards."""
+    """An honest file after an accident, of half of them with right sums again; or edited."""
+    if random.random() < 0.3:
+        return edited(honest, lambda checkpoint: edit(checkpoint, random))
     parts = records(honest)
     name = random.choice(["data.pkl", *random.sample(list(parts), 2)])
     content = bytearray(random.choice([honest, parts[name]]))
