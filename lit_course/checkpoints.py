@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from lit_course.archive import DamagedArchiveError, read_archive
-from lit_course.plain_pickle import NotPlainError, TensorShape, describe
+from lit_course.plain_pickle import describe
+from lit_course.tensor_shapes import NotPlainError, TensorShape
 
 # What Lightning 2 writes and our code relies on. There may be more keys; ANY stands for all others.
 ANY = "*"

@@ -8,13 +8,20 @@ shape. So all sizes are known before anything is allocated.
 from __future__ import annotations
 
 import pickletools
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
-from math import prod
 from typing import Any, NamedTuple
+
+from lit_course.tensor_shapes import (
+    STORAGES,
+    NotPlainError,
+    StorageShape,
+    TensorShape,
+    only,
+    storage_shape,
+    tensor_shape,
+)
 
 # 40,000 tensors, or 200,000 names of features. Each instruction costs torch 350 bytes at most.
 MAX_INSTRUCTIONS = 500_000
@@ -22,45 +29,12 @@ MAX_DEPTH = 32
 # Tied weights are counted twice; a mapping that shows one tensor a thousand times is no model.
 MAX_SHARING = 4
 
-_ITEM_SIZES = {
-    "Bool": 1,
-    "Byte": 1,
-    "Char": 1,
-    "Short": 2,
-    "Half": 2,
-    "BFloat16": 2,
-    "Int": 4,
-    "Float": 4,
-    "Long": 8,
-    "Double": 8,
-    "ComplexFloat": 8,
-    "ComplexDouble": 16,
-}
-_STORAGES = {f"torch {name}Storage": size for name, size in _ITEM_SIZES.items()}
 _TENSOR = "torch._utils _rebuild_tensor_v2"
-_GLOBALS = {"collections OrderedDict", "collections Counter", _TENSOR, *_STORAGES}
-_DEVICE = re.compile(r"(cpu|cuda|mps|xpu|hpu|xla)(:[0-9]{1,3})?")
-
-
-class NotPlainError(ValueError):
-    """The pickle describes more than tensors and plain values, or more of them than is sound."""
-
-
-@dataclass(frozen=True)
-class TensorShape:
-    """A tensor that ``torch.load`` would make."""
-
-    size: tuple[int, ...]
-    nbytes: int
+_GLOBALS = {"collections OrderedDict", "collections Counter", _TENSOR, *STORAGES}
 
 
 class _Global(NamedTuple):
     name: str
-
-
-class _Storage(NamedTuple):
-    numel: int
-    item_size: int
 
 
 def describe(pickled: bytes, storages: Mapping[str, int]) -> Any:
@@ -139,7 +113,7 @@ class _Machine:
                 stack[-int(name[-1]) :] = [tuple(stack[-int(name[-1]) :])]
             case "APPEND" | "APPENDS":
                 items = [stack.pop()] if name == "APPEND" else self._since_mark()
-                _only(list, stack[-1]).extend(items)
+                only(list, stack[-1]).extend(items)
             case "SETITEM" | "SETITEMS":
                 items = self._last(2) if name == "SETITEM" else self._since_mark()
                 self._set_items(stack[-1], items)
@@ -176,66 +150,26 @@ class _Machine:
             target[key] = value
 
     def _make(self, made: Any, args: Any) -> Any:
-        name = _only(_Global, made).name
+        name = only(_Global, made).name
         if name == _TENSOR:
-            return _tensor(*args)
+            return tensor_shape(*args)
         if name == "collections OrderedDict" and args == ():
             return OrderedDict()
         if name == "collections Counter":
             (counts,) = args
-            return Counter(_only(dict, counts))
+            return Counter(only(dict, counts))
         raise NotPlainError(f"it calls {name.replace(' ', '.')}")
 
     def _build(self, state: Any, target: Any) -> None:
         # torch.nn.Module.state_dict() notes the version of each layer so.
-        if set(_only(dict, state)) != {"_metadata"}:
+        if set(only(dict, state)) != {"_metadata"}:
             raise NotPlainError("it sets attributes")
-        _only(OrderedDict, target)._metadata = state["_metadata"]
+        only(OrderedDict, target)._metadata = state["_metadata"]
 
-    def _storage(self, kind: str, made: Any, key: str, device: str, numel: int) -> _Storage:
-        item_size = _STORAGES[_only(_Global, made).name]
-        if kind != "storage" or not _DEVICE.fullmatch(device):
-            raise NotPlainError(f"it has a storage on {device!r:.80}")
-        if _size(numel) * item_size != self.storages[key]:
-            raise NotPlainError(
-                f"storage {key} has {self.storages[key]:,} bytes, {numel:,} values are declared"
-            )
-        return _Storage(numel, item_size)
-
-
-def _tensor(
-    storage: Any,
-    offset: Any,
-    size: Any,
-    stride: Any,
-    requires_grad: Any,
-    hooks: Any,
-) -> TensorShape:
-    """Note a tensor, if it lies within its storage and has no value twice."""
-    storage = _only(_Storage, storage)
-    size = [_size(n) for n in _only(tuple, size)]
-    last = _size(offset) + sum(
-        (n - 1) * _size(step) for n, step in zip(size, _only(tuple, stride), strict=True)
-    )
-    numel = prod(size)
-    if numel > storage.numel or (numel and last >= storage.numel):
-        raise NotPlainError(f"a tensor of shape {size!r:.80} goes beyond its storage")
-    _only(bool, requires_grad)
-    if len(_only(OrderedDict, hooks)):
-        raise NotPlainError("a tensor has hooks")
-    return TensorShape(tuple(size), numel * storage.item_size)
-
-
-def _only(kind: type, value: Any) -> Any:
-    if type(value) is not kind:
-        raise NotPlainError("its data.pkl is damaged")
-    return value
-
-
-def _size(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 48:
-        raise NotPlainError(f"it has a size of {value!r:.80}")
-    return value
+    def _storage(self, kind: str, made: Any, key: str, device: str, numel: int) -> StorageShape:
+        if kind != "storage":
+            raise NotPlainError("its data.pkl is damaged")
+        return storage_shape(only(_Global, made).name, key, device, numel, self.storages)
 
 
 def _check_size(value: Any, max_bytes: int) -> None:
@@ -247,7 +181,7 @@ def _check_size(value: Any, max_bytes: int) -> None:
         value = next(path[-1], path)
         if value is path:
             path.pop()
-        elif isinstance(value, _Global | _Storage):
+        elif isinstance(value, _Global | StorageShape):
             raise NotPlainError("it holds more than tensors and plain values")
         elif isinstance(value, dict | list | tuple):
             path.append(_children(value))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lit_course import checkpoints
 from lit_course.archive import read_archive
-from lit_course.plain_pickle import TensorShape, describe
+from lit_course.plain_pickle import describe
+from lit_course.tensor_shapes import TensorShape
 
 DTYPES = [
     torch.float32,

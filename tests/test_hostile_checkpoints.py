@@ -79,10 +79,9 @@ def attack(run, victim, tmp_path):
     return open_
 
 
-@pytest.mark.parametrize("name", CORPUS)
+# A pattern may be given twice; only the parser of the command line minds so many.
+@pytest.mark.parametrize("name", [name for name in CORPUS if name != "many frozen"])
 def test_a_hostile_file_is_refused_by_the_loader(name, honest, attack, tmp_path):
-    if name == "many frozen":
-        pytest.skip("only the command line's parser minds")
     ended = attack(CORPUS[name](honest, tmp_path / "canary"), "load")
     assert ended.status == 1
     assert "\x1b" not in ended.err
