@@ -25,7 +25,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
     ``num_classes``, ``schema``, ``train_statistics``, ``class_counts``, ``split_sizes``.
 
     Args:
-        batch_size: Rows per batch, in every split.
+        batch_size: Rows per batch, in every split; of several processes for each one.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
         shuffle: Whether the training rows come in a new order each epoch.
@@ -89,6 +89,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
             self._loaded("train_dataloader()")["train"],
             shuffle=self.shuffle and not overfitting,
             drop_last=self.drop_last,
+            in_step=True,
         )
 
     def val_dataloader(self) -> Batches | list[Batches]:
@@ -152,6 +153,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
         shuffle: bool = False,
         drop_last: bool = False,
         with_rows: bool = False,
+        in_step: bool = False,
     ) -> Batches:
         return Batches(
             split.samples.x,
@@ -162,6 +164,9 @@ class SupervisedDataModule(LightningDataModule, ABC):
             drop_last=drop_last,
             seed=self.seed,
             with_rows=with_rows,
+            rank=getattr(self.trainer, "global_rank", 0),  # without a Trainer there is one process
+            world_size=getattr(self.trainer, "world_size", 1),
+            in_step=in_step,
         )
 
     def _loaded(self, attribute: str) -> dict[str, Split]:
