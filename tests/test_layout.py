@@ -14,7 +14,7 @@ PLAIN = {"names", "scaling"}
 ARROWS: dict[str, set[str]] = {
     "__init__": {"modules", "datamodules"},
     "__main__": {"cli"},
-    "cli": {"console", "messages", "names", "trainer_cli"},
+    "cli": {"console", "messages", "names", "processes", "trainer_cli"},
     "trainer_cli": {
         "callbacks",
         "checkpoints",
@@ -22,12 +22,14 @@ ARROWS: dict[str, set[str]] = {
         "datamodules",
         "messages",
         "modules",
+        "processes",
         "runs",
     },
     "closed_table": {"datamodules", "modules"},
     "messages": {"names"},
     "checkpoints": set(),
-    "console": set(),
+    "console": {"processes"},
+    "processes": set(),
     "runs": set(),
     "callbacks": set(),
     "modules": {
@@ -54,12 +56,13 @@ ARROWS: dict[str, set[str]] = {
 # Inside the two folders: bases know nothing of what is built on them.
 INSIDE: dict[str, set[str]] = {
     "modules/batch": set(),
+    "modules/global_batch": set(),
     "modules/hyperparameters": set(),
     "modules/survey": {"batch"},
     "modules/transfer": set(),
     "modules/optimized": {"hyperparameters"},
     "modules/declared": {"hyperparameters", "optimized", "transfer"},
-    "modules/base": {"batch", "declared", "survey", "transfer"},
+    "modules/base": {"batch", "declared", "global_batch", "survey", "transfer"},
     "modules/mlp_classifier": {"base", "hyperparameters", "survey"},
     "modules/linear_regressor": {"base", "survey"},
     "datamodules/batches": set(),
