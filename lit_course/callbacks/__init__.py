@@ -1,6 +1,7 @@
 """What is drawn, written and guarded around a run. Most work with any Trainer and module."""
 
 from lit_course.callbacks.best_checkpoint import BestCheckpoint
+from lit_course.callbacks.end_together import EndTogether
 from lit_course.callbacks.prediction_file import PredictionFile
 from lit_course.callbacks.progress import RunProgress
 from lit_course.callbacks.results import Results
@@ -9,6 +10,7 @@ from lit_course.callbacks.stop_early import StopEarly
 
 __all__ = [
     "BestCheckpoint",
+    "EndTogether",
     "PredictionFile",
     "Results",
     "RunPlan",
