@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -29,6 +30,7 @@ usage: lit-course {fit,validate,test,predict} [--config FILE] [options]
 lit-course VERB --help lists every option of a verb; add --model NAME --model.help for a model's.
 lit-course --version prints the version. --debug shows the stack trace of an error.
 """
+SECONDS_FOR_THE_FIRST = 2.0
 VERBS = ("fit", "validate", "test", "predict")
 
 
@@ -96,9 +98,14 @@ def _run(verb: str, args: list[str]) -> int:
 
 
 def _report(error: Exception) -> int:
-    from lit_course.messages import UsageError, shorten
+    from lit_course.messages import UsageError, lost_process, shorten
+    from lit_course.processes import local_rank
 
+    if rank := local_rank():
+        # Most errors are met by every process: the first one reports them, and ends the others.
+        time.sleep(SECONDS_FOR_THE_FIRST)
     # A KeyError's text is the bare key, a plain exception's may be empty: then its type says more.
     said = str(error) if not isinstance(error, KeyError) else ""
-    print(f"error: {shorten(said or repr(error))}", file=sys.stderr)
+    who = f" in process {rank}" if rank else ""
+    print(f"error{who}: {lost_process(said) or shorten(said or repr(error))}", file=sys.stderr)
     return 2 if isinstance(error, UsageError) else 1

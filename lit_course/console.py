@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+from lit_course.processes import local_rank
+
 PACKAGE = str(Path(__file__).parent)
 
 # Each is said on every run, about nothing that a user of this program could change.
@@ -59,4 +61,5 @@ def _show(
     file: object = None,
     line: str | None = None,
 ) -> None:
-    print(f"warning: {str(message).partition(chr(10))[0]}", file=sys.stderr)
+    if local_rank() == 0:  # the others warn of the same
+        print(f"warning: {str(message).partition(chr(10))[0]}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from argparse import ArgumentError
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -19,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lit_course import checkpoints, datamodules, modules, runs
 from lit_course.callbacks import (
     BestCheckpoint,
+    EndTogether,
     PredictionFile,
     Results,
     RunPlan,
@@ -29,6 +31,10 @@ from lit_course.callbacks.best_checkpoint import best_path
 from lit_course.callbacks.save_config import SaveConfig
 from lit_course.closed_table import DATAMODULES, MODULES, read_config, refuse_foreign_classes
 from lit_course.messages import UsageError, explain_parser
+from lit_course.processes import local_rank
+
+# Where the first process leaves the checkpoint that it found for those that it starts.
+FOUND = "LIT_COURSE_CKPT_PATH"
 
 
 class TrainerCLI(LightningCLI):
@@ -101,7 +107,10 @@ class TrainerCLI(LightningCLI):
         asked = said.get("ckpt_path")
         if asked is not None:
             prefer = "last" if self.verb == "fit" else "best"
-            self.checkpoint_path = runs.resolve(asked, self.runs, name, prefer)
+            # What is newest may be another file by the time that the other processes look for it.
+            found = os.environ.pop(FOUND, None) if local_rank() else None
+            self.checkpoint_path = Path(found or runs.resolve(asked, self.runs, name, prefer))
+            os.environ[FOUND] = str(self.checkpoint_path)
             self.checkpoint = checkpoints.read(self.checkpoint_path)
             run = runs.run_of(self.checkpoint_path)
             if not configs and run is not None and (run / runs.CONFIG).is_file():
@@ -218,11 +227,13 @@ class TrainerCLI(LightningCLI):
     def _make_folder(self) -> Path | None:
         """Where this run writes; only the first process makes it, a fast_dev_run writes nothing."""
         resumed = None if self.checkpoint_path is None else runs.run_of(self.checkpoint_path)
-        if self._asked.trainer.fast_dev_run or not _is_first_process():
+        if self._asked.trainer.fast_dev_run:
             return None
         if self.verb != "fit":
             assert self.checkpoint_path is not None
             return resumed or self.checkpoint_path.parent
+        if not _is_first_process():
+            return None
         return resumed if resumed and not self.named else runs.claim(self.runs, self._asked.name)
 
     def _logger(self) -> TensorBoardLogger | bool:
@@ -238,6 +249,9 @@ class TrainerCLI(LightningCLI):
 
     def _callbacks(self) -> Iterator[Callback]:
         trainer = self._asked.trainer
+        yield EndTogether()
+        if self.checkpoint_path is not None:
+            yield LambdaCallback(setup=self._check_agreement)
         if trainer.enable_progress_bar is not False:
             yield RunProgress()
         keeps_best = trainer.enable_checkpointing is not False and not trainer.fast_dev_run
@@ -256,6 +270,16 @@ class TrainerCLI(LightningCLI):
             yield StopEarly(self._asked.early_stopping)
         if self.folder is not None:
             yield SaveConfig(self._parser(self.verb), self._asked, self.folder)
+
+    def _check_agreement(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Refuse to go on from another checkpoint than the first process."""
+        own = str(self.checkpoint_path)
+        first = trainer.strategy.broadcast(own)
+        if own != first:
+            raise UsageError(
+                f"the processes of this run found different checkpoints, {first} and {own}: "
+                "give the file as --ckpt_path"
+            )
 
     # ------------------------------------------------------------- running it
 
