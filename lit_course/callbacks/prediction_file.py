@@ -78,6 +78,7 @@ class PredictionFile(Callback):
                 self._rows = _merge(partials)
             os.replace(partials[0], self.path)
             print(f"{self._rows:,} predictions in {self.path}")
+        trainer.strategy.barrier("PredictionFile")  # the file is there
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
