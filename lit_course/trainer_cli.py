@@ -186,6 +186,9 @@ class TrainerCLI(LightningCLI):
         """Our modules need data named; somebody else's may bring its own."""
         if self._asked.get("data") is None and _class_name(self._asked.model) in MODULES:
             raise UsageError("no data is named: give --config FILE, or --data NAME")
+        strategy = str(self._asked.trainer.strategy)
+        if strategy.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
+            raise UsageError(f"strategy {strategy} is for notebooks: give --trainer.strategy ddp")
         if self._asked.test_best and self._asked.trainer.enable_checkpointing is False:
             raise UsageError("test_best tests the best checkpoint: leave enable_checkpointing on")
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -138,6 +140,13 @@ def test_a_later_process_takes_the_checkpoint_of_the_first(fit, lit, monkeypatch
     assert (older / "test_metrics.json").exists()
 
 
+def test_strategies_of_notebooks_are_refused(lit, tmp_path):
+    done = lit("fit", *MODEL, *DIGITS, "--trainer.strategy", "ddp_spawn", "--trainer.devices", 2)
+    assert (done.status, done.out) == (2, "")
+    assert "ddp_spawn is for notebooks: give --trainer.strategy ddp" in done.err
+    assert not list(tmp_path.rglob("version_*"))
+
+
 def test_only_the_first_process_warns(monkeypatch, capsys):
     for rank in (0, 1):
         monkeypatch.setenv("LOCAL_RANK", str(rank))
@@ -180,6 +189,27 @@ def test_three_processes_find_what_one_does(tmp_path):
         for name, value in expected.items():
             found, wanted = torch.tensor(three[0][case][name]), torch.tensor(value)
             assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-5, equal_nan=True), (case, name)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page(tmp_path):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    page = (ROOT / "docs/distributed.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    commands = "".join(blocks).splitlines()
+    assert len(commands) == 4
+    programs = {"lit-course": "lit_course", "torchrun": "torch.distributed.run"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    for command in commands:
+        program, *args = shlex.split(command)
+        line = [sys.executable, "-m", programs[program], *args]
+        done = subprocess.run(
+            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    runs = tmp_path / "lightning_logs/mlp_digits"
+    assert {run.name for run in runs.iterdir()} == {"version_0", "version_1"}
+    assert (runs / "version_0/predictions.csv").exists()
 
 
 STOPPING = """
