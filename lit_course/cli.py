@@ -5,11 +5,16 @@ Nothing heavy is imported before the verb is known: ``--version`` and ``--help``
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
+from types import FrameType
 
 HELP = """\
 usage: lit-course {fit,validate,test,predict} [--config FILE] [options]
@@ -30,6 +35,7 @@ usage: lit-course {fit,validate,test,predict} [--config FILE] [options]
 lit-course VERB --help lists every option of a verb; add --model NAME --model.help for a model's.
 lit-course --version prints the version. --debug shows the stack trace of an error.
 """
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SECONDS_FOR_THE_FIRST = 2.0
 VERBS = ("fit", "validate", "test", "predict")
 
@@ -55,7 +61,8 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"lit-course {version('lit-course')}")
         return 0
     try:
-        return _run(given[0], given[1:])
+        with _ending_on(signal.SIGTERM):
+            return _run(given[0], given[1:])
     except KeyboardInterrupt:
         return 130
     except SystemExit as stop:
@@ -64,6 +71,23 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _report(error)
+
+
+@contextmanager
+def _ending_on(number: signal.Signals) -> Iterator[None]:
+    """Let a signal end the command as an exception would; once training begins it saves first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        signal.signal(number, before or signal.SIG_DFL)  # None: it was not set by Python
 
 
 def _status(stop: SystemExit) -> int:
@@ -106,6 +130,8 @@ def _report(error: Exception) -> int:
         time.sleep(SECONDS_FOR_THE_FIRST)
     # A KeyError's text is the bare key, a plain exception's may be empty: then its type says more.
     said = str(error) if not isinstance(error, KeyError) else ""
+    if isinstance(error, OSError) and error.filename is None and error.errno in _NO_ROOM:
+        said += "\na file of the run could not be written; what was written before is whole"
     who = f" in process {rank}" if rank else ""
     print(f"error{who}: {lost_process(said) or shorten(said or repr(error))}", file=sys.stderr)
     return 2 if isinstance(error, UsageError) else 1

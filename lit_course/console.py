@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,11 +41,13 @@ def quiet() -> Iterator[None]:
         for pattern in NOISE:
             warnings.filterwarnings("ignore", pattern)
         warnings.showwarning = _show
+        hook, threading.excepthook = threading.excepthook, _show_thread
         for logger in loggers:
             logger.handlers, logger.propagate = [handler], False
         try:
             yield
         finally:
+            threading.excepthook = hook
             for logger, (handlers, propagate) in zip(loggers, before, strict=True):
                 logger.handlers, logger.propagate = handlers, propagate
 
@@ -63,3 +66,8 @@ def _show(
 ) -> None:
     if local_rank() == 0:  # the others warn of the same
         print(f"warning: {str(message).partition(chr(10))[0]}", file=sys.stderr)
+
+
+def _show_thread(ended: threading.ExceptHookArgs) -> None:
+    """A thread's error without its stack; TensorBoard's writer raises it in the main thread too."""
+    print(f"warning: a thread ended: {ended.exc_value!r}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -116,6 +117,28 @@ def make_schedule(
         raise ValueError(f"{name} refuses its options: {error}") from error
 
 
+# What a schedule's state tells of the past; the rest is what it was made with.
+_HISTORY = {
+    *("last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial"),
+    *("T_cur", "T_i"),  # CosineAnnealingWarmRestarts
+    *("best", "num_bad_epochs", "cooldown_counter"),  # ReduceLROnPlateau
+}
+
+
+def settings(schedule: LRScheduler) -> dict[str, Any]:
+    """What a schedule was made with: base rates, options and length."""
+    state = schedule.state_dict()
+    return {name: value for name, value in state.items() if name not in _HISTORY}
+
+
+def fast_forward(schedule: LRScheduler, steps: int) -> None:
+    """Step a new schedule as often as another was, without the updates in between."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        for _ in range(steps):
+            schedule.step()
+
+
 class PacedSchedule(LRScheduler):
     """A schedule stepped by the events it counts, behind an optional warm-up.
 
@@ -153,9 +176,10 @@ class PacedSchedule(LRScheduler):
         self.updates = 0
         self.events = 0
         self._first_rates = [group["lr"] for group in optimizer.param_groups]
-        self._warm_up()
+        self.warm_up()
 
-    def _warm_up(self) -> None:
+    def warm_up(self) -> None:
+        """Set the rate, if the warm-up is not over."""
         if self.updates < self.warmup_steps:
             share = (self.updates + 1) / self.warmup_steps
             for group, rate in zip(self.optimizer.param_groups, self._first_rates, strict=True):
@@ -164,7 +188,7 @@ class PacedSchedule(LRScheduler):
     def step(self, epoch: int | None = None) -> None:
         """Count one optimizer update; Lightning calls this."""
         self.updates += 1
-        self._warm_up()
+        self.warm_up()
         if self.counts_updates:
             self.advance()
 
@@ -199,8 +223,12 @@ class PacedSchedule(LRScheduler):
         """Take up the state of a checkpoint; the optimizer restores the rate itself."""
         self.updates = state["updates"]
         self.events = state["events"]
+        restored = state["schedule"]
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            # What it has seen; how it acts on that is said by the arguments.
+            restored = {name: restored[name] for name in _HISTORY if name in restored}
         if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
+            self.schedule.load_state_dict(restored)
 
 
 def schedule_steps(

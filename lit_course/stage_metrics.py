@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +119,50 @@ class StageMetrics(nn.Module):
         if details and self.details is not None:
             values.update(self.details.compute())
         return values
+
+    def partial(self) -> dict[str, Any]:
+        """What was taken since ``reset``, as plain values and tensors, for a checkpoint."""
+        if not self.has_samples:
+            return {}
+        pending: dict[str, Any] = {}
+        if self._pending:
+            outputs, targets, losses, weights = zip(*self._pending, strict=True)
+            counted = isinstance(weights[0], int)
+            pending = {
+                "sizes": [len(target) for target in targets],
+                "outputs": torch.cat(outputs),
+                "targets": torch.cat(targets),
+                "losses": torch.stack(losses),
+                "weights": list(weights) if counted else torch.stack(weights),
+            }
+        states = [(metric.metric_state, metric.update_count) for metric in self._metrics()]
+        return {"pending": pending, "states": states}
+
+    def resume(self, partial: Mapping[str, Any]) -> None:
+        """Go on from what ``partial`` gave: the same values to the last bit."""
+        self.reset()
+        if not partial:
+            return
+        device = self.loss.device
+        for metric, (state, count) in zip(self._metrics(), partial["states"], strict=True):
+            for name, value in state.items():
+                parts = isinstance(value, list)
+                setattr(metric, name, [v.to(device) for v in value] if parts else value.to(device))
+            metric._update_count = count
+        if pending := partial["pending"]:
+            sizes, weights = pending["sizes"], pending["weights"]
+            columns = (
+                pending["outputs"].to(device).split(sizes),
+                pending["targets"].to(device).split(sizes),
+                pending["losses"].to(device),
+                weights if isinstance(weights, list) else weights.to(device),
+            )
+            self._pending = list(zip(*columns, strict=True))
+            self._samples = sum(sizes)
+
+    def _metrics(self) -> list[Metric]:
+        self.metrics.values(copy_state=False)  # members of a group share their state from now on
+        return [module for module in self.modules() if isinstance(module, Metric)]
 
     def reset(self) -> None:
         """Forget all samples."""

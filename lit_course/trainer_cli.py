@@ -11,24 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from lit_course import checkpoints, datamodules, modules, runs
 from lit_course.callbacks import (
     BestCheckpoint,
     EndTogether,
+    FiniteCheck,
     PredictionFile,
     Results,
     RunPlan,
     RunProgress,
     StopEarly,
+    StopOnSignal,
 )
 from lit_course.callbacks.best_checkpoint import best_path
 from lit_course.callbacks.save_config import SaveConfig
+from lit_course.checkpoint_io import AtomicCheckpointIO
 from lit_course.closed_table import DATAMODULES, MODULES, read_config, refuse_foreign_classes
 from lit_course.messages import UsageError, explain_parser
 from lit_course.processes import local_rank
@@ -151,7 +155,7 @@ class TrainerCLI(LightningCLI):
         """Let the checkpoint's hyperparameters be the defaults of the model's arguments."""
         wrote = self.checkpoint.get("lit_course", {}).get("class")
         if wrote in MODULES:
-            init_args = dict(self.checkpoint.get("hyper_parameters", {}))
+            init_args = MODULES[wrote].saved_arguments(self.checkpoint)
             model = {"class_path": f"{modules.__name__}.{wrote}", "init_args": init_args}
             self._parser(self.verb).set_defaults({"model": model})
 
@@ -161,16 +165,19 @@ class TrainerCLI(LightningCLI):
         if self.checkpoint and asked is not None:
             asked.check_class(self.checkpoint)
         trained = self.checkpoint.get("hyper_parameters", {})
-        for name, value in trained.items():
-            if name in model.init_args and model.init_args[name] is None:
-                model.init_args[name] = value
+        given = {name: model.init_args[name] for name in trained if name in model.init_args}
+        for name in (name for name, value in given.items() if value is None):
+            model.init_args[name] = trained[name]
+        changed = {name: v for name, v in given.items() if v is not None and v != trained[name]}
         for name in ("optimizer", "lr_scheduler") if self.verb == "fit" and asked else ():
-            if name in trained and model.init_args[name] != trained[name]:
+            if name in changed:
                 raise UsageError(
                     f"the checkpoint was trained with {name} {trained[name]}, asked for is "
-                    f"{model.init_args[name]}, which its state does not fit: to start anew from "
+                    f"{changed[name]}, which its state does not fit: to start anew from "
                     "its weights, give it as --model.init_from instead of --ckpt_path"
                 )
+        for name, value in changed.items():
+            rank_zero_info(f"{name}: {value}, in the checkpoint {trained[name]}")
 
     def _parse_ckpt_path(self) -> None:
         """LightningCLI's own reading lets a checkpoint override explicit flags; ours does not."""
@@ -213,6 +220,10 @@ class TrainerCLI(LightningCLI):
         if trainer.default_root_dir is None and self.folder is not None:
             kwargs["default_root_dir"] = str(self.folder)
         config = {**self._get(self.config_init, "trainer", default={}), **kwargs}
+        given = config.get("plugins") or []
+        given = given if isinstance(given, list) else [given]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in given):
+            config["plugins"] = [*given, AtomicCheckpointIO()]
         try:
             return self._instantiate_trainer(config, list(self._callbacks()))
         except Exception:  # whatever it was, it is raised again
@@ -237,7 +248,10 @@ class TrainerCLI(LightningCLI):
             return resumed or self.checkpoint_path.parent
         if not _is_first_process():
             return None
-        return resumed if resumed and not self.named else runs.claim(self.runs, self._asked.name)
+        named = self.runs / self._asked.name
+        if resumed and (not self.named or resumed.parent.resolve() == named.resolve()):
+            return resumed
+        return runs.claim(self.runs, self._asked.name)
 
     def _logger(self) -> TensorBoardLogger | bool:
         if self.folder is None:
@@ -252,6 +266,7 @@ class TrainerCLI(LightningCLI):
 
     def _callbacks(self) -> Iterator[Callback]:
         trainer = self._asked.trainer
+        yield StopOnSignal()
         yield EndTogether()
         if self.checkpoint_path is not None:
             yield LambdaCallback(setup=self._check_agreement)
@@ -264,6 +279,7 @@ class TrainerCLI(LightningCLI):
         if self.verb != "fit":
             return
         yield RunPlan()
+        yield FiniteCheck()
         if keeps_best:
             folder = None if self.folder is None else (self.folder / runs.CHECKPOINTS).absolute()
             yield BestCheckpoint(folder)

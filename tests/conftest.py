@@ -1,12 +1,16 @@
 """Fixtures of all tests."""
 
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from lit_course.cli import main
+from lit_course.trainer_cli import TrainerCLI
 
 # Two workers share two cores; threads of their own on top of that make tiny layers ten times
 # slower.
@@ -61,3 +65,37 @@ def fit(lit, tmp_path):
         return max((tmp_path / "runs" / name).glob("version_*"), key=lambda p: int(p.name[8:]))
 
     return run
+
+
+class Kick(Callback):
+    """Sends this process a signal in the middle of a batch, or of a validation."""
+
+    def __init__(self, step: int, validation: bool = False) -> None:
+        self.step = step
+        self.validation = validation
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.fit_loop.total_batch_idx == self.step and not self.validation:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_validation_start(self, trainer, pl_module):
+        if (
+            self.validation
+            and not trainer.sanity_checking
+            and trainer.fit_loop.total_batch_idx >= self.step
+        ):
+            self.validation, self.step = False, -1
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def kicked(monkeypatch):
+    """Put a ``Kick`` beside the callbacks of the next commands."""
+    ours = TrainerCLI._callbacks
+
+    def kick(*args, **kwargs):
+        callback = Kick(*args, **kwargs)
+        monkeypatch.setattr(TrainerCLI, "_callbacks", lambda self: [*ours(self), callback])
+
+    yield kick
+    monkeypatch.setattr(TrainerCLI, "_callbacks", ours)

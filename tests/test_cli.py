@@ -203,6 +203,16 @@ def test_a_resumed_fit_goes_on_in_its_folder(fit, lit):
         assert torch.equal(weights(run)[name], value), name
 
 
+@pytest.mark.parametrize("ckpt_path", ["last", "best"])
+def test_last_of_a_name_goes_on_in_its_folder_and_another_name_begins_one(fit, lit, ckpt_path):
+    run = fit(epochs=1)
+    more = "--trainer.max_epochs"
+    assert lit("fit", "--ckpt_path", ckpt_path, "--name", "digits", more, 2).status == 0
+    assert [path.name for path in run.parent.iterdir()] == [run.name]
+    assert lit("fit", "--ckpt_path", run, "--name", "other", more, 3).status == 0
+    assert (run.parents[1] / "other" / "version_0" / "checkpoints" / "last.ckpt").is_file()
+
+
 def test_checkpoint_over_default_config_over_checkpoint_flag_over_config(fit, lit, tmp_path):
     run = fit("--model.dropout", 0.25, "--model.lr", 0.01)
     alone = tmp_path / "elsewhere.ckpt"

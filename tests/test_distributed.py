@@ -212,31 +212,6 @@ def test_the_commands_of_the_page(tmp_path):
     assert (runs / "version_0/predictions.csv").exists()
 
 
-STOPPING = """
-import signal, torch
-from lightning.pytorch import Callback
-from lightning.pytorch.plugins.environments import LightningEnvironment
-
-
-class Stop(Callback):
-    received = 0
-
-    def on_train_start(self, trainer, pl_module):
-        signal.signal(signal.SIGTERM, self.receive)
-
-    def receive(self, number, frame):
-        self.received = number
-
-    def on_train_batch_end(self, trainer, *_):
-        received = trainer.strategy.reduce(torch.tensor(self.received), reduce_op="max")
-        if received:
-            [keeper] = trainer.checkpoint_callbacks
-            trainer.save_checkpoint(f"{keeper.dirpath}/last.ckpt")
-            ours = isinstance(trainer.strategy.cluster_environment, LightningEnvironment)
-            raise SystemExit(0 if ours and trainer.local_rank else 128 + int(received))
-"""
-
-
 def children(process: int) -> list[int]:
     return [
         int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()
@@ -245,11 +220,9 @@ def children(process: int) -> list[int]:
 
 @pytest.mark.parametrize("stops", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_sigterm_ends_both_processes_saved(command, tmp_path, stops):
-    # To be switched to the command line's own callback: leave out STOPPING and the option.
-    (tmp_path / "stopping.py").write_text(STOPPING)
-    options = ("--trainer.callbacks+=stopping.Stop", "--trainer.max_epochs", 10_000)
+    options = (*MODEL, *DIGITS, "--trainer.max_epochs", 10_000)
     for number in range(stops):
-        fit = command("fit", *MODEL, *DIGITS, *options, "--name", f"run{number}", processes=2)
+        fit = command("fit", *options, "--name", f"run{number}", processes=2)
         last = tmp_path / f"lightning_logs/run{number}/version_0/checkpoints/last.ckpt"
         main = subprocess.Popen(**{**fit, "stdout": subprocess.DEVNULL})
         try:
@@ -270,6 +243,47 @@ def test_sigterm_ends_both_processes_saved(command, tmp_path, stops):
             main.kill()
             main.wait()
             main.stderr.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 3.5])
+def test_sigterm_before_training_begins_leaves_nothing_behind(command, seconds):
+    fit = command("fit", *MODEL, *DIGITS, "--trainer.max_epochs", 10_000, processes=2)
+    main = subprocess.Popen(**{**fit, "stdout": subprocess.DEVNULL})
+    try:
+        while not (started := children(main.pid)):
+            time.sleep(0.05)
+        time.sleep(seconds)
+        main.send_signal(signal.SIGTERM)
+        assert main.wait(60) == 143, main.stderr.read()
+        assert not any(Path(f"/proc/{process}").exists() for process in started)
+    finally:
+        main.kill()
+        main.wait()
+        main.stderr.close()
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_to_the_last_bit(command, start, tmp_path):
+    options = (*MODEL, "--model.dropout", 0.2, *DIGITS, "--trainer.max_epochs", 40)
+    assert start("fit", *options, "--name", "whole", processes=2).returncode == 0
+    fit = command("fit", *options, "--name", "stopped", processes=2)
+    checkpoints = tmp_path / "lightning_logs/stopped/version_0/checkpoints"
+    main = subprocess.Popen(**{**fit, "stdout": subprocess.DEVNULL})
+    while not (checkpoints / "last.ckpt").exists():
+        assert main.poll() is None, main.stderr.read()
+        time.sleep(0.1)
+    main.send_signal(signal.SIGTERM)
+    assert main.wait(60) == 143, main.stderr.read()
+    main.stderr.close()
+    stopped = torch.load(checkpoints / "last.ckpt", weights_only=True)["global_step"]
+    assert start("fit", "--ckpt_path", checkpoints.parent, processes=2).returncode == 0
+    run, whole = checkpoints.parent, tmp_path / "lightning_logs/whole/version_0"
+    final = torch.load(checkpoints / "last.ckpt", weights_only=True)["global_step"]
+    assert 0 < stopped < final
+    for name, value in weights(whole).items():
+        assert torch.equal(weights(run)[name], value), name
+    assert metrics(run, "fit") == metrics(whole, "fit")
 
 
 BAD_LABELS = """

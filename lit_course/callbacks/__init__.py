@@ -2,18 +2,22 @@
 
 from lit_course.callbacks.best_checkpoint import BestCheckpoint
 from lit_course.callbacks.end_together import EndTogether
+from lit_course.callbacks.finite_check import FiniteCheck
 from lit_course.callbacks.prediction_file import PredictionFile
 from lit_course.callbacks.progress import RunProgress
 from lit_course.callbacks.results import Results
 from lit_course.callbacks.run_plan import RunPlan
 from lit_course.callbacks.stop_early import StopEarly
+from lit_course.callbacks.stop_on_signal import StopOnSignal
 
 __all__ = [
     "BestCheckpoint",
     "EndTogether",
+    "FiniteCheck",
     "PredictionFile",
     "Results",
     "RunPlan",
     "RunProgress",
     "StopEarly",
+    "StopOnSignal",
 ]

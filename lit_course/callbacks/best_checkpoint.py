@@ -3,58 +3,119 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lit_course.checkpoint_io import sweep
+
+BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Keeps ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
 
     Which state is best is judged by the module's own ``monitored`` value in its own direction; for
-    a module without one the last is taken for the best.
+    a module without one the last is taken for the best. A value that is not finite is never best.
+    Both are written at the end of an epoch, and behind every validation within one.
 
     Args:
-        dirpath: Where to keep them; None is the logger's folder. Give it as an absolute path: a
-            resumed run knows its best again by it.
+        dirpath: Where to keep them; None is the logger's folder.
     """
 
     def __init__(self, dirpath: Path | None = None) -> None:
-        super().__init__(
-            dirpath=dirpath,
-            filename="best",
-            save_top_k=1,
-            save_last=True,
-            enable_version_counter=False,
-        )
+        super().__init__(dirpath=dirpath, filename="best", enable_version_counter=False)
+        self._is_judged = True  # whether the present monitored value was looked at
 
     @property
     def state_key(self) -> str:
         """One key whatever is monitored: a resumed run looks for its state before it is known."""
         return type(self).__name__
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the folder; clear it of what a killed run left half written."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit" and trainer.is_global_zero and self.dirpath:
+            sweep(Path(self.dirpath))
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take what to watch from the module, which knows it once its layers are made."""
         self.monitor = getattr(pl_module, "monitored", None)
         self.mode = getattr(pl_module, "monitor_mode", "min")
 
+    # ------------------------------------------------------------- when
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: states are kept behind epochs and validations."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge and keep a state within an epoch; at its end there is one more thing to report."""
+        self._is_judged = False
+        if not trainer.is_last_batch:
+            self._keep(trainer)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Judge the epoch, unless it ended before its validation, and keep its state."""
-        if self.monitor is None or self.monitor in trainer.callback_metrics:
-            super().on_train_epoch_end(trainer, pl_module)
-        self._keep_last(trainer)
+        """Judge and keep the state behind an epoch."""
+        if self.monitor is None or self.monitor.startswith("train/"):
+            self._is_judged = False
+        self._keep(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the last state where the training ended within an epoch; all that super would do."""
-        self._keep_last(trainer)
+        """Keep the last state if there were steps since."""
+        self.keep_last(trainer)
 
-    def _keep_last(self, trainer: Trainer) -> None:
-        """Lightning 2.6 saves the last state only along with a new best one."""
-        if self._last_global_step_saved != trainer.global_step:
-            self._last_global_step_saved = trainer.global_step
-            self.last_model_path = os.path.join(self.dirpath or "", "last.ckpt")
-            trainer.save_checkpoint(self.last_model_path)
+    def on_exception(self, *args: Any) -> None:
+        """Nothing: what was kept before is whole, and the present state may not be."""
+
+    # ------------------------------------------------------------- what
+
+    def _keep(self, trainer: Trainer) -> None:
+        self._last_global_step_saved = -1  # of this step there is a state with less in it
+        if self._should_skip_saving_checkpoint(trainer):
+            return
+        if not self._is_judged:
+            self._judge(trainer)
+        self._last_global_step_saved = -1
+        self.keep_last(trainer)
+
+    def _judge(self, trainer: Trainer) -> None:
+        self._is_judged = True
+        score = trainer.callback_metrics.get(self.monitor or "")
+        if self.monitor is not None:
+            if score is None or not score.isfinite():
+                return
+            if self.best_model_score is not None:
+                better = torch.gt if self.mode == "max" else torch.lt
+                if not better(score, self.best_model_score.to(score)):
+                    return
+            self.best_model_score = score.detach().cpu()
+        self.best_model_path = self._path(BEST)
+        self._save_checkpoint(trainer, self.best_model_path)
+
+    def keep_last(self, trainer: Trainer) -> None:
+        """Write ``last.ckpt``, unless it is of this step already."""
+        if not self._should_skip_saving_checkpoint(trainer):
+            self.last_model_path = self._path(LAST)
+            self._save_checkpoint(trainer, self.last_model_path)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.dirpath or "", name)
+
+    # ------------------------------------------------------------- resuming
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value; its file is ``best.ckpt``, wherever the run's folder is by then."""
+        return {"best_model_score": self.best_model_score}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on judging by the best value, if the best file is in this folder."""
+        if Path(self._path(BEST)).is_file():
+            self.best_model_score = state_dict["best_model_score"]
+            self.best_model_path = self._path(BEST)
 
 
 def best_path(trainer: Trainer) -> str:

@@ -6,7 +6,7 @@ from subprocess import Popen, TimeoutExpired
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-PATIENCE = 10.0  # seconds
+PATIENCE = 5.0  # seconds
 
 
 class EndTogether(Callback):

@@ -36,7 +36,7 @@ class Results(Callback):
         """Write and show the best and the last numbers."""
         if not trainer.is_global_zero or _is_rehearsal(trainer):
             return
-        last = _floats(trainer.callback_metrics)
+        last = getattr(pl_module, "reported", None) or _floats(trainer.callback_metrics)
         best, title = last, "last"
         path = best_path(trainer)
         # Only modules of ours put their numbers into checkpoints, and nothing but plain values.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -90,7 +91,15 @@ class SupervisedDataModule(LightningDataModule, ABC):
             shuffle=self.shuffle and not overfitting,
             drop_last=self.drop_last,
             in_step=True,
+            first_batch=self._resumed_at,
         )
+
+    def _resumed_at(self) -> int:
+        """How many batches of this epoch were taken before it was interrupted."""
+        loop = None if self.trainer is None else self.trainer.fit_loop
+        if loop is None or not loop.restarted_mid_epoch:
+            return 0
+        return int(loop.epoch_loop.batch_progress.current.ready)
 
     def val_dataloader(self) -> Batches | list[Batches]:
         """Batches of the validation split; none if it is empty."""
@@ -154,6 +163,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
         drop_last: bool = False,
         with_rows: bool = False,
         in_step: bool = False,
+        first_batch: Callable[[], int] = int,
     ) -> Batches:
         return Batches(
             split.samples.x,
@@ -167,6 +177,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
             rank=getattr(self.trainer, "global_rank", 0),  # without a Trainer there is one process
             world_size=getattr(self.trainer, "world_size", 1),
             in_step=in_step,
+            first_batch=first_batch,
         )
 
     def _loaded(self, attribute: str) -> dict[str, Split]:

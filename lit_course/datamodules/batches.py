@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +41,8 @@ class Batches(Iterable[Batch]):
         shuffle: Whether each epoch has its own order. Else rows come as they are given.
         drop_last: Whether to leave out a last step that is smaller; only ``in_step``.
         seed: Seed of the order.
+        first_batch: Called at the start of an iteration for the number of its first batch: those
+            before it were taken before the training was interrupted.
         with_rows: Whether to yield ``(x, y, {"row": numbers})`` with the rows' numbers in the data
             set.
         rank: Which of the processes this is, from 0.
@@ -60,6 +64,7 @@ class Batches(Iterable[Batch]):
         drop_last: bool = False,
         seed: int = 0,
         with_rows: bool = False,
+        first_batch: Callable[[], int] = int,
         rank: int = 0,
         world_size: int = 1,
         in_step: bool = True,
@@ -90,6 +95,7 @@ class Batches(Iterable[Batch]):
         self._y = y
         self._rows = rows
         self._epoch = 0
+        self._first_batch = first_batch
 
     def __len__(self) -> int:
         return sum(1 for _ in self._windows())
@@ -108,9 +114,19 @@ class Batches(Iterable[Batch]):
         """Choose the epoch whose order the next iteration follows."""
         self._epoch = epoch
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the order is known from the epoch, and the position is the Trainer's.
+
+        Lightning takes a loader that has this and ``load_state_dict`` for one that can be resumed.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take nothing, see ``state_dict``."""
+
     def __iter__(self) -> Iterator[Batch]:
         order = self._order()
-        for window in self._windows():
+        for window in islice(self._windows(), self._first_batch(), None):
             if order is None:
                 yield self._x[window], self._y[window]
                 continue

@@ -6,13 +6,14 @@ A concrete module declares its network, loss and metrics; nothing else differs b
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isinf
 from typing import Any, Literal, cast
 
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lit_course.losses import ClassificationLoss
 from lit_course.modules.batch import unpack
@@ -37,8 +38,8 @@ class SupervisedModule(DeclaredModule):
     """
 
     _checked: frozenset[Stage] = frozenset()  # stages whose first batch was looked at
-    _last_logged_step = 0
     _step_loss: Tensor | None = None
+    _logged_step = -1
 
     # ------------------------------------------------------------- what a task declares
 
@@ -118,7 +119,8 @@ class SupervisedModule(DeclaredModule):
     def setup(self, stage: str) -> None:
         """Begin again: look at new data, count from zero, forget what an interrupted run left."""
         self._checked = frozenset()
-        self._last_logged_step = 0
+        self._logged_step = -1
+        self._reported_before = {}
         if self.is_built:
             for metrics in (self.train_metrics, self.val_metrics, self.test_metrics):
                 metrics.reset()
@@ -132,7 +134,8 @@ class SupervisedModule(DeclaredModule):
         """Before the first step of a new training: start weights, then what the data must tell."""
         self._rest_frozen_norms()  # Lightning leaves the modes as it found them
         if self.global_step:
-            return  # resumed: everything is in the checkpoint
+            self.go_on()  # everything is in the checkpoint
+            return
         if self.init_from is not None:
             new = load_weights(self.network, self.init_from)
             rank_zero_info(f"weights from {self.init_from}; new: {', '.join(new) or 'none'}")
@@ -152,13 +155,16 @@ class SupervisedModule(DeclaredModule):
         """Nothing of this batch is reported yet."""
         self._step_loss = None
 
-    def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Any, batch_idx: int) -> None:
-        """Log the loss of a batch, without penalty, every ``log_every_n_steps`` updates."""
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log the loss of a batch, without penalty, at every ``log_every_n_steps``-th update.
+
+        Before the update, so that it is written whatever a callback does when the batch ends.
+        """
         step = self.global_step
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set on construction
-        due = every and step % every == 0 and step > self._last_logged_step
+        due = every and (step + 1) % every == 0 and step != self._logged_step
         if due and self._step_loss is not None:
-            self._last_logged_step = step
+            self._logged_step = step
             for logger in self.loggers:
                 logger.log_metrics({"train/loss_step": float(self._step_loss)}, step)
 
@@ -190,6 +196,17 @@ class SupervisedModule(DeclaredModule):
             metrics.reset()
         named = {f"{stage}/{name}": value.detach() for name, value in values.items()}
         # They are of all processes already; Lightning warns unless it may average them again.
-        self.log_dict(named, batch_size=1, sync_dist=True)
+        logger = False if stage == "train" else None
+        self.log_dict(named, batch_size=1, logger=logger, sync_dist=True)
+        if stage == "train":
+            self._log_epoch(named)
         if fitting:
             self.advance_schedule(named, epoch_ended=stage == "train")
+
+    def _log_epoch(self, values: Mapping[str, Tensor]) -> None:
+        """Write the numbers of an epoch before its checkpoint is; Lightning would behind it."""
+        scalars = {name: float(value) for name, value in values.items()}
+        for logger in self.loggers if values else ():
+            scalars["epoch"] = self.current_epoch
+            logger.log_metrics(scalars, max(self.global_step - 1, 0))
+            logger.save()

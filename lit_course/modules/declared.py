@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -16,6 +18,7 @@ from lit_course.metrics import (
 )
 from lit_course.modules.hyperparameters import plain
 from lit_course.modules.optimized import OptimizedModule
+from lit_course.modules.position import end_epoch, positions, take_up
 from lit_course.modules.transfer import freeze
 from lit_course.schedules import (
     Interval,
@@ -71,6 +74,8 @@ class DeclaredModule(OptimizedModule):
         self.init_from = init_from
         self.schema: dict[str, Any] = plain("schema", schema or {})
         self._frozen_norms: list[nn.Module] = []
+        self._reported_before: dict[str, float] = {}
+        self._stopped_at: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
 
     # ------------------------------------------------------------- places to subclass
 
@@ -179,31 +184,79 @@ class DeclaredModule(OptimizedModule):
     # ------------------------------------------------------------- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what wrote the file, and the numbers that it stands for."""
-        metrics = self.trainer.callback_metrics if self._trainer is not None else {}
+        """Say what wrote the file, the numbers that it stands for, and where its epoch was."""
         checkpoint["lit_course"] = {
             "format": CHECKPOINT_FORMAT,
             "class": type(self).__name__,
-            "metrics": {name: float(value) for name, value in metrics.items() if "/" in name},
+            "metrics": self.reported,
         }
+        if self._is_fitting():
+            where = positions(self.train_metrics, self.device)
+            checkpoint["lit_course"]["positions"] = where
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the file of another class; its weights are what training goes on from."""
         self.check_class(checkpoint)
         self.init_from = None
+        if self._is_fitting():
+            ours = checkpoint["lit_course"]
+            self._reported_before = ours.get("metrics", {})
+            self._stopped_at = (checkpoint.get("hyper_parameters", {}), ours.get("positions", []))
+
+    @property
+    def reported(self) -> dict[str, float]:
+        """The last value of everything reported, also before a fit was interrupted."""
+        metrics = {} if self._trainer is None else self.trainer.callback_metrics
+        now = {name: float(value) for name, value in metrics.items() if "/" in name}
+        return {**self._reported_before, **now}
+
+    def go_on(self) -> None:
+        """Be where the checkpoint was, after the Trainer has restored its part."""
+        if self._stopped_at is not None:
+            arguments, where = self._stopped_at
+            self._stopped_at = None
+            end_epoch(self.trainer.fit_loop)
+            self.resume_schedule(arguments)
+            take_up(where, self.global_rank, self.train_metrics, self.device)
+
+    def _is_fitting(self) -> bool:
+        return self._trainer is not None and self.trainer.state.fn == "fit"
+
+    @classmethod
+    def saved_arguments(cls, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments that a checkpoint's module was made with, as far as this class knows them.
+
+        Raises:
+            ValueError: As ``check_class``.
+        """
+        cls.check_class(checkpoint)
+        arguments = dict(checkpoint.get("hyper_parameters", {}))
+        known = {name for base in cls.__mro__ for name in inspect.signature(base).parameters}
+        if unknown := sorted(arguments.keys() - known):
+            rank_zero_warn(
+                f"the checkpoint has hyperparameters that {cls.__name__} does not know, left out: "
+                + ", ".join(unknown)
+            )
+        return {name: value for name, value in arguments.items() if name in known}
 
     @classmethod
     def check_class(cls, checkpoint: Mapping[str, Any]) -> None:
         """Refuse a checkpoint that neither this class nor one it derives from wrote.
 
         Raises:
-            ValueError: Naming the class that did.
+            ValueError: Naming the class that did, or the format that only a newer version knows.
         """
-        wrote = checkpoint.get("lit_course", {}).get("class")
+        ours = checkpoint.get("lit_course", {})
+        wrote, version = ours.get("class"), ours.get("format")
         if wrote not in {base.__name__ for base in cls.__mro__}:
             raise ValueError(
                 f"the checkpoint is of {wrote or 'no lit_course class'}, not of {cls.__name__}: "
                 "load it with the class that wrote it"
+            )
+        if version not in range(1, CHECKPOINT_FORMAT + 1):
+            raise ValueError(
+                f"the checkpoint has format {version!r}, and this lit_course reads formats up to "
+                f"{CHECKPOINT_FORMAT}: update lit-course"
             )
 
     @classmethod
@@ -223,6 +276,6 @@ class DeclaredModule(OptimizedModule):
         """
         kwargs.setdefault("weights_only", True)
         # Lightning makes the module first, from arguments that may mean something else to it.
-        cls.check_class(torch.load(checkpoint_path, map_location="meta", weights_only=True))
+        cls.saved_arguments(torch.load(checkpoint_path, map_location="meta", weights_only=True))
         model: Self = super().load_from_checkpoint(checkpoint_path, map_location, **kwargs)
         return model

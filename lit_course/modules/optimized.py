@@ -10,7 +10,8 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lit_course.modules.hyperparameters import plain
 from lit_course.optimizers import (
@@ -21,8 +22,10 @@ from lit_course.schedules import (
     Interval,
     PacedSchedule,
     check_schedule,
+    fast_forward,
     make_schedule,
     schedule_steps,
+    settings,
 )
 
 PLATEAU = "ReduceLROnPlateau"
@@ -121,31 +124,71 @@ class OptimizedModule(LightningModule, ABC):
         """Build the optimizer over what is not frozen, and its schedule."""
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = make_optimizer(self.optimizer, trainable, self.lr, self.optimizer_options)
-        if self.lr_scheduler is None and not self.warmup_steps:
+        schedule = self._make_schedule(optimizer)
+        if schedule is None:
             return optimizer
-        schedule = None
-        if self.lr_scheduler is not None:
-            options = dict(self.lr_scheduler_options)
-            if self.lr_scheduler == PLATEAU:
-                options["mode"] = self.monitor_mode
-            schedule = make_schedule(
-                self.lr_scheduler, optimizer, self.lr, options, self._schedule_steps
-            )
-            # Lightning counts the steps of a frequency anew in every epoch, and counts batches.
-            ordinary = not self.warmup_steps and self.lr_frequency == 1
-            if ordinary and self.lr_scheduler != PLATEAU:
-                return {
-                    "optimizer": optimizer,
-                    "lr_scheduler": {"scheduler": schedule, "interval": self.lr_interval},
-                }
-        paced = PacedSchedule(
+        interval = "step" if isinstance(schedule, PacedSchedule) else self.lr_interval
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": interval},
+        }
+
+    def _make_schedule(self, optimizer: Optimizer) -> LRScheduler | None:
+        schedule = self._make_main_schedule(optimizer)
+        # Lightning counts the steps of a frequency anew in every epoch, and counts batches.
+        paced = self.lr_frequency > 1 or self.lr_scheduler == PLATEAU
+        if not self.warmup_steps and not (schedule and paced):
+            return schedule
+        return PacedSchedule(
             optimizer,
             schedule,
             counts_updates=self.lr_interval == "step",
             frequency=self.lr_frequency,
             warmup_steps=self.warmup_steps,
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": paced, "interval": "step"}}
+
+    def _make_main_schedule(self, optimizer: Optimizer) -> LRScheduler | None:
+        if self.lr_scheduler is None:
+            return None
+        options = dict(self.lr_scheduler_options)
+        if self.lr_scheduler == PLATEAU:
+            options["mode"] = self.monitor_mode
+        return make_schedule(self.lr_scheduler, optimizer, self.lr, options, self._schedule_steps)
+
+    def resume_schedule(self, saved: Mapping[str, Any]) -> None:
+        """Let arguments that differ from the checkpoint's act on what the Trainer has restored.
+
+        A new ``lr`` replaces the base rate: the present rate is the new base times the present
+        factor of the schedule. A schedule whose options or length differ is where it would be now
+        had it had them from the start; the plateau, which no count determines, goes on from its
+        history.
+
+        Args:
+            saved: The arguments of the checkpoint.
+        """
+        groups = self.trainer.optimizers[0].param_groups
+        schedule = self.lr_schedulers()
+        main = schedule.schedule if isinstance(schedule, PacedSchedule) else schedule
+        same = self.optimizer_options == saved.get("optimizer_options")
+        model = check_optimizer(self.optimizer, self.lr, self.optimizer_options)
+        new = model.param_groups[0]
+        if isinstance(main, LRScheduler) and not isinstance(main, ReduceLROnPlateau):
+            fresh = self._make_main_schedule(model)
+            assert fresh is not None
+            if same and settings(fresh) == settings(main):
+                return
+            fast_forward(fresh, main.last_epoch)
+            main.load_state_dict(fresh.state_dict())
+            rates = [new["lr"]] * len(groups)
+        elif same and self.lr == saved.get("lr"):
+            return
+        else:
+            base = saved.get("lr")  # of zero there is no factor
+            rates = [self.lr * (group["lr"] / base if base else 1) for group in groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group.update({**new, "params": group["params"], "lr": rate})
+        if isinstance(schedule, PacedSchedule):
+            schedule.warm_up()
 
     def _schedule_steps(self) -> int:
         trainer = self.trainer

@@ -275,8 +275,8 @@ def test_the_loss_of_a_batch_is_logged_every_n_updates(make_trainer, loader, lin
         )
         trainer.fit(model, loader(x, y, 8))
         logged = logger.steps("train/loss_step")
-        # Four updates an epoch, each after the third batch of three.
-        expected = {2: losses[5], 4: losses[11], 6: losses[5], 8: losses[11]}
+        # Four updates an epoch, each after the third batch of three; the first has number 0.
+        expected = {1: losses[5], 3: losses[11], 5: losses[5], 7: losses[11]}
         assert logged == pytest.approx(expected)
         assert len(logger.steps("train/loss")) == 2
         assert logger.steps("train/loss").popitem()[1] == pytest.approx(np.mean(losses))
@@ -517,7 +517,7 @@ def test_an_untrained_module_can_be_copied_too():
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-def test_a_run_resumed_behind_the_last_batch_of_an_epoch_reports_no_empty_epoch(
+def test_a_run_resumed_behind_the_last_batch_of_an_epoch_reports_that_epoch_whole(
     make_trainer, loader, blobs, tmp_path
 ):
     """The file was written after the validation, before the epoch's own end."""
@@ -541,7 +541,7 @@ def test_a_run_resumed_behind_the_last_batch_of_an_epoch_reports_no_empty_epoch(
 
     whole, final = fit()
     resumed, final_after = fit(tmp_path / "epoch=1.ckpt")
-    assert resumed == dict(list(whole.items())[2:])
+    assert resumed == dict(list(whole.items())[1:])
     assert final_after == final
 
 
