@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -36,6 +38,14 @@ class AUROC(Metric):
         """Add probabilities ``(B,)`` (two classes) or ``(B, C)`` and int64 labels ``(B,)``."""
         self.scores.append(preds)
         self.target.append(target)
+
+    # torchmetrics would offer a float vector for whatever a process without samples lacks.
+    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:
+        if not self.target:
+            columns = (self.num_classes,) if self.num_classes > 2 else ()
+            nothing = torch.zeros(0, dtype=torch.int64, device=self.device)
+            self.scores, self.target = [nothing.new_zeros(0, *columns).float()], [nothing]
+        super()._sync_dist(*args, **kwargs)
 
     def compute(self) -> Tensor:
         """The (macro average) area, float64."""

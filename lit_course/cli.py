@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -33,6 +34,7 @@ usage: lit-course {fit,validate,test,predict} [--config FILE] [options]
 lit-course VERB --help lists every option of a verb; add --model NAME --model.help for a model's.
 lit-course --version prints the version. --debug shows the stack trace of an error.
 """
+SECONDS_FOR_THE_FIRST = 2.0
 VERBS = ("fit", "validate", "test", "predict")
 
 
@@ -145,8 +147,13 @@ def _run(verb: str, args: list[str], debug: bool) -> int:
 
 
 def _report(error: Exception) -> int:
-    from lit_course.messages import UsageError, in_words
+    from lit_course.messages import UsageError, in_words, lost_process
+    from lit_course.processes import local_rank
 
+    if rank := local_rank():
+        # Most errors are met by every process: the first one reports them, and ends the others.
+        time.sleep(SECONDS_FOR_THE_FIRST)
+    who = f" in process {rank}" if rank else ""
     with suppress(OSError):  # where nobody reads that either
-        print(f"error: {in_words(error)}", file=sys.stderr)
+        print(f"error{who}: {lost_process(str(error)) or in_words(error)}", file=sys.stderr)
     return 2 if isinstance(error, UsageError) else 1

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from lit_course.messages import in_words
+from lit_course.processes import local_rank
 
 PACKAGE = str(Path(__file__).parent)
 
@@ -81,4 +82,5 @@ def _show(
     line: str | None = None,
 ) -> None:
     lines = [line.strip() for line in str(message).splitlines() if line.strip()]
-    print(f"warning: {lines[0] if lines else category.__name__}", file=sys.stderr)
+    if local_rank() == 0:  # the others warn of the same
+        print(f"warning: {lines[0] if lines else category.__name__}", file=sys.stderr)

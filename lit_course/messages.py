@@ -43,6 +43,13 @@ def shorten(text: str) -> str:
     return "\n".join(line if len(line) <= WIDTH else line[:WIDTH] + " …" for line in lines)
 
 
+def lost_process(text: str) -> str | None:
+    """Put into words that another process was gone when it was needed; None for anything else."""
+    if re.search(r"\b(gloo|nccl)\b.*(closed|reset|refused|remote)", text, re.I | re.S):
+        return "another process of this run has ended; what ended it stands above"
+    return None
+
+
 def explain_parser(
     text: str,
     flags: Collection[str],

@@ -35,21 +35,25 @@ class ColumnStatistics:
         """
         self._shape = x.shape[1:]
         for piece in torch.split(x, ROWS_PER_PIECE):
-            self._merge(as_float(piece, torch.float64).transpose(0, 1).flatten(1))
+            columns = as_float(piece, torch.float64).transpose(0, 1).flatten(1)
+            mean = columns.mean(1)
+            squares = (columns - mean[:, None]).square_().sum(1)
+            self._merge(columns.shape[1], mean, squares)
         self.count += len(x)
 
-    def _merge(self, columns: Tensor) -> None:
-        new = columns.shape[1]
+    def merge(self, other: ColumnStatistics) -> None:
+        """Add the samples that another one has seen."""
+        if other.count:
+            self._shape = other._shape
+        self._merge(other._values, other._mean, other._squares)
+        self.count += other.count
+
+    def _merge(self, new: int, mean: Tensor, squares: Tensor) -> None:
         if new == 0:
             return
-        mean = columns.mean(1)
         total = self._values + new
         delta = mean - self._mean
-        self._squares = (
-            self._squares
-            + (columns - mean[:, None]).square_().sum(1)
-            + delta.square() * (self._values * new / total)
-        )
+        self._squares = self._squares + squares + delta.square() * (self._values * new / total)
         self._mean = self._mean + delta * (new / total)
         self._values = total
 

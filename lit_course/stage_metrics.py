@@ -97,6 +97,8 @@ class StageMetrics(nn.Module):
         loss = torch.stack(losses).double()
         counted = isinstance(weights[0], int)
         self.loss.update(loss, loss.new_tensor(weights) if counted else torch.stack(weights))
+        if not any(map(len, targets)):  # of several processes one may have nothing to evaluate
+            return self._clear()
         with torch.no_grad():
             answers, target = self.answer(torch.cat(outputs)), torch.cat(targets)
             if self.check is not None:

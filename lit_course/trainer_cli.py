@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from argparse import ArgumentError
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
@@ -11,8 +12,8 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
@@ -20,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from lit_course import checkpoints, datamodules, modules, runs
 from lit_course.callbacks import (
     BestCheckpoint,
+    EndTogether,
     FiniteCheck,
     PredictionFile,
     Results,
@@ -39,7 +41,11 @@ from lit_course.closed_table import (
 )
 from lit_course.config_files import read_config
 from lit_course.messages import UsageError, explain_parser
+from lit_course.processes import local_rank
 from lit_course.trainer_flags import check_trainer
+
+# Where the first process leaves the checkpoint that it found for those that it starts.
+FOUND = "LIT_COURSE_CKPT_PATH"
 
 
 class TrainerCLI(LightningCLI):
@@ -115,7 +121,10 @@ class TrainerCLI(LightningCLI):
             raise UsageError("ckpt_path is empty: give best, last, a run's folder or a file")
         if asked is not None:
             prefer = "last" if self.verb == "fit" else "best"
-            self.checkpoint_path = runs.resolve(asked, self.runs, name, prefer)
+            # What is newest may be another file by the time that the other processes look for it.
+            found = os.environ.pop(FOUND, None) if local_rank() else None
+            self.checkpoint_path = Path(found or runs.resolve(asked, self.runs, name, prefer))
+            os.environ[FOUND] = str(self.checkpoint_path)
             self.checkpoint = checkpoints.read(self.checkpoint_path)
             run = runs.run_of(self.checkpoint_path)
             if run is not None:
@@ -210,6 +219,9 @@ class TrainerCLI(LightningCLI):
         """Our modules need data named; somebody else's may bring its own."""
         if self._asked.get("data") is None and _our_class(self._asked.model) is not None:
             raise UsageError("no data is named: give --config FILE, or --data NAME")
+        strategy = str(self._asked.trainer.strategy)
+        if strategy.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
+            raise UsageError(f"strategy {strategy} is for notebooks: give --trainer.strategy ddp")
 
     def instantiate_classes(self) -> None:
         """Build model, data and Trainer; an error is that of the class, not of the parser."""
@@ -258,11 +270,13 @@ class TrainerCLI(LightningCLI):
     def _make_folder(self) -> Path | None:
         """Where this run writes; only the first process makes it, a fast_dev_run writes nothing."""
         resumed = None if self.checkpoint_path is None else runs.run_of(self.checkpoint_path)
-        if self._asked.trainer.fast_dev_run or not _is_first_process():
+        if self._asked.trainer.fast_dev_run:
             return None
         if self.verb != "fit":
             assert self.checkpoint_path is not None
             return resumed or self.checkpoint_path.parent
+        if not _is_first_process():
+            return None
         named = self.runs / self._asked.name
         if resumed and (not self.named or resumed.parent.resolve() == named.resolve()):
             return resumed
@@ -288,6 +302,9 @@ class TrainerCLI(LightningCLI):
     def _callbacks(self) -> Iterator[Callback]:
         trainer = self._asked.trainer
         yield StopOnSignal()
+        yield EndTogether()
+        if self.checkpoint_path is not None:
+            yield LambdaCallback(setup=self._check_agreement)
         if trainer.enable_progress_bar is not False:
             yield RunProgress()
         yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
@@ -307,6 +324,16 @@ class TrainerCLI(LightningCLI):
         if self.folder is not None:
             yield SaveConfig(self._parser(self.verb), self._asked, self.folder)
 
+    def _check_agreement(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Refuse to go on from another checkpoint than the first process."""
+        own = str(self.checkpoint_path)
+        first = trainer.strategy.broadcast(own)
+        if own != first:
+            raise UsageError(
+                f"the processes of this run found different checkpoints, {first} and {own}: "
+                "give the file as --ckpt_path"
+            )
+
     # ------------------------------------------------------------- running it
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -322,7 +349,7 @@ class TrainerCLI(LightningCLI):
 
     @property
     def _batches_done(self) -> int:
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        return self.trainer.fit_loop.total_batch_idx + 1
 
     def _give_back(self) -> None:
         if self.claimed is not None:

@@ -14,7 +14,7 @@ PLAIN = {"names", "scaling"}
 ARROWS: dict[str, set[str]] = {
     "__init__": {"modules", "datamodules"},
     "__main__": {"cli"},
-    "cli": {"console", "messages", "names", "trainer_cli"},
+    "cli": {"console", "messages", "names", "processes", "trainer_cli"},
     "trainer_cli": {
         "callbacks",
         "checkpoint_io",
@@ -24,6 +24,7 @@ ARROWS: dict[str, set[str]] = {
         "datamodules",
         "messages",
         "modules",
+        "processes",
         "runs",
         "trainer_flags",
     },
@@ -35,8 +36,9 @@ ARROWS: dict[str, set[str]] = {
     "archive": set(),
     "plain_pickle": {"tensor_shapes"},
     "tensor_shapes": set(),
-    "console": {"messages"},
+    "console": {"messages", "processes"},
     "trainer_flags": {"messages"},
+    "processes": set(),
     "runs": set(),
     "callbacks": {"checkpoint_io", "checkpoints"},
     "modules": {
@@ -64,13 +66,14 @@ ARROWS: dict[str, set[str]] = {
 # Inside the two folders: bases know nothing of what is built on them.
 INSIDE: dict[str, set[str]] = {
     "modules/batch": set(),
+    "modules/global_batch": set(),
     "modules/hyperparameters": set(),
     "modules/survey": {"batch"},
     "modules/transfer": set(),
     "modules/optimized": {"hyperparameters"},
     "modules/position": set(),
     "modules/declared": {"hyperparameters", "optimized", "position", "transfer"},
-    "modules/base": {"batch", "declared", "survey", "transfer"},
+    "modules/base": {"batch", "declared", "global_batch", "survey", "transfer"},
     "modules/mlp_classifier": {"base", "hyperparameters", "survey"},
     "modules/linear_regressor": {"base", "hyperparameters", "survey"},
     "datamodules/batches": set(),

@@ -34,6 +34,16 @@ def test_statistics_equal_standard_scaler(table, batch_size):
     np.testing.assert_allclose(statistics.std, reference.scale_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("sizes", [[50, 51], [0, 101], [100, 0, 1], [34, 34, 33]])
+def test_merged_statistics_are_those_of_all_samples(table, sizes):
+    merged, whole = ColumnStatistics(), gathered(table, 101)
+    for part in torch.split(table, sizes):
+        merged.merge(gathered(part, 20) if len(part) else ColumnStatistics())
+    assert merged.count == 101
+    np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-12)
+    np.testing.assert_allclose(merged.std, whole.std, rtol=1e-9)
+
+
 def test_a_batch_larger_than_a_piece_is_counted_whole():
     x = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
     statistics = gathered(x, 5000)

@@ -1,6 +1,7 @@
 """What is drawn, written and guarded around a run. Most work with any Trainer and module."""
 
 from lit_course.callbacks.best_checkpoint import BestCheckpoint
+from lit_course.callbacks.end_together import EndTogether
 from lit_course.callbacks.finite_check import FiniteCheck
 from lit_course.callbacks.prediction_file import PredictionFile
 from lit_course.callbacks.progress import RunProgress
@@ -11,6 +12,7 @@ from lit_course.callbacks.stop_on_signal import StopOnSignal
 
 __all__ = [
     "BestCheckpoint",
+    "EndTogether",
     "FiniteCheck",
     "PredictionFile",
     "Results",

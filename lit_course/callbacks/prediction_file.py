@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import heapq
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,21 +18,25 @@ class PredictionFile(Callback):
     """Writes one row per sample to a CSV file: row number, class and probabilities, or prediction.
 
     Rows are in data order and written batch by batch to a partial file, which takes the final name
-    at the end: the file is either the old one or whole.
+    at the end: the file is either the old one or whole. Each of several processes writes a partial
+    file of its own beside the final one, and the first process merges them.
 
     Args:
-        path: Where to write.
+        path: Where to write; the same file for every process.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._partial = path.with_name(path.name + ".part")
         self._file: IO[str] | None = None
         self._rows = 0
 
+    def _partial(self, rank: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{rank}.part")
+
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the partial file."""
-        self._file = self._partial.open("w", newline="", encoding="utf-8")
+        partial = self._partial(trainer.global_rank)
+        self._file = partial.open("w", newline="", encoding="utf-8")
         self._rows = 0
 
     def on_predict_batch_end(
@@ -48,8 +54,12 @@ class PredictionFile(Callback):
         named = {"prediction": outputs} if isinstance(outputs, Tensor) else outputs
         columns = dict(_columns(named, pl_module))
         size = len(next(iter(columns.values())))
-        has_rows = isinstance(batch, list | tuple) and len(batch) == 3 and "row" in batch[2]
-        rows = batch[2]["row"].tolist() if has_rows else range(self._rows, self._rows + size)
+        if isinstance(batch, list | tuple) and len(batch) == 3 and "row" in batch[2]:
+            rows: Iterable[int] = batch[2]["row"].tolist()
+        elif trainer.world_size > 1:
+            rows = _sampled_rows(trainer, batch_idx)
+        else:
+            rows = range(self._rows, self._rows + size)
         if self._rows == 0:
             writer.writerow(["row", *columns])
         writer.writerows(zip(rows, *columns.values(), strict=True))
@@ -57,11 +67,18 @@ class PredictionFile(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the whole file its name."""
-        if self._file is not None:
-            self._file.close()
-            os.replace(self._partial, self.path)
-            self._file = None
+        if self._file is None:
+            return
+        self._file.close()
+        self._file = None
+        trainer.strategy.barrier("PredictionFile")  # every partial file is whole
+        if trainer.is_global_zero:
+            partials = [self._partial(rank) for rank in range(trainer.world_size)]
+            if len(partials) > 1:
+                self._rows = _merge(partials)
+            os.replace(partials[0], self.path)
             print(f"{self._rows:,} predictions in {self.path}")
+        trainer.strategy.barrier("PredictionFile")  # the file is there
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -69,8 +86,43 @@ class PredictionFile(Callback):
         """Leave no partial file."""
         if self._file is not None:
             self._file.close()
-            self._partial.unlink(missing_ok=True)
             self._file = None
+        # The first process outlives the others, whatever ended them.
+        ranks = range(trainer.world_size) if trainer.is_global_zero else [trainer.global_rank]
+        for rank in ranks:
+            self._partial(rank).unlink(missing_ok=True)
+
+
+def _sampled_rows(trainer: Trainer, batch_idx: int) -> list[int]:
+    """Row numbers of a batch of a ``DataLoader``, which Lightning has its sampler keep."""
+    sampler = getattr(trainer.predict_dataloaders, "batch_sampler", None)
+    seen: list[list[int]] | None = getattr(sampler, "seen_batch_indices", None)
+    if seen is None:
+        raise ValueError(
+            "of several processes none knows which rows it predicts: give one DataLoader, or "
+            'batches (x, y, {"row": numbers}), or predict with one process'
+        )
+    return seen[batch_idx]
+
+
+def _merge(partials: list[Path]) -> int:
+    """Merge partial files, each in order of its rows, into the first one; count the rows."""
+    count = 0
+    merged = partials[0].with_suffix(".merged.part")
+    with ExitStack() as stack:
+        files = [stack.enter_context(p.open(newline="", encoding="utf-8")) for p in partials]
+        readers = [csv.reader(file) for file in files]
+        headers = [next(reader) for reader in readers]
+        out = stack.enter_context(merged.open("w", newline="", encoding="utf-8"))
+        writer = csv.writer(out)
+        writer.writerow(headers[0])
+        for row in heapq.merge(*readers, key=lambda row: int(row[0])):
+            writer.writerow(row)
+            count += 1
+    os.replace(merged, partials[0])
+    for partial in partials[1:]:
+        partial.unlink()
+    return count
 
 
 def _columns(outputs: Mapping[str, Any], module: LightningModule) -> Iterator[tuple[str, Any]]:

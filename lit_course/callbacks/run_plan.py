@@ -36,7 +36,8 @@ def plan(trainer: Trainer, module: LightningModule) -> dict[str, str]:
         f", {trainer.max_epochs} epochs" if trainer.max_epochs not in (None, -1) else ""
     )
     if size := getattr(data, "batch_size", None):
-        lines["updates"] += f", {size} samples a batch" + (
+        of_each = " of each process" if trainer.world_size > 1 else ""
+        lines["updates"] += f", {size} samples a batch{of_each}" + (
             f", {accumulated} batches an update" if accumulated > 1 else ""
         )
     counts = {True: 0, False: 0}

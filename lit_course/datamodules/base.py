@@ -27,7 +27,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
     ``num_classes``, ``schema``, ``train_statistics``, ``class_counts``, ``split_sizes``.
 
     Args:
-        batch_size: Rows per batch, in every split.
+        batch_size: Rows per batch, in every split; of several processes for each one.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
         shuffle: Whether the training rows come in a new order each epoch.
@@ -113,6 +113,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
             self._loaded("train_dataloader()")["train"],
             shuffle=self.shuffle and not overfitting,
             drop_last=self.drop_last,
+            in_step=True,
             first_batch=self._resumed_at,
         )
 
@@ -184,6 +185,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
         shuffle: bool = False,
         drop_last: bool = False,
         with_rows: bool = False,
+        in_step: bool = False,
         first_batch: Callable[[], int] = int,
     ) -> Batches:
         return Batches(
@@ -195,6 +197,9 @@ class SupervisedDataModule(LightningDataModule, ABC):
             drop_last=drop_last,
             seed=self.seed,
             with_rows=with_rows,
+            rank=getattr(self.trainer, "global_rank", 0),  # without a Trainer there is one process
+            world_size=getattr(self.trainer, "world_size", 1),
+            in_step=in_step,
             first_batch=first_batch,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import torch
@@ -25,6 +26,12 @@ class Batches(Iterable[Batch]):
     the global random state or on the epochs before. Without shuffling, whole tensors are sliced:
     such batches are views of the data and must not be changed in place.
 
+    Of several processes each cuts its own part. ``in_step``, as training needs it, they make the
+    same number of steps: step i takes the next ``world_size * batch_size`` rows of the one order,
+    ``batch_size`` for each; the rest is shared evenly in a last step, and left out where it does
+    not give every process a row. Else every row comes exactly once: each process has a contiguous
+    part, and one empty batch where there are more processes than rows.
+
     Args:
         x: Features of the data set, one row per sample.
         y: Targets of the data set, one row per sample.
@@ -32,12 +39,15 @@ class Batches(Iterable[Batch]):
             not copied.
         batch_size: Rows per batch; the last batch may be smaller.
         shuffle: Whether each epoch has its own order. Else rows come as they are given.
-        drop_last: Whether to leave out a last batch that is smaller.
+        drop_last: Whether to leave out a last step that is smaller; only ``in_step``.
         seed: Seed of the order.
         first_batch: Called at the start of an iteration for the number of its first batch: those
             before it were taken before the training was interrupted.
         with_rows: Whether to yield ``(x, y, {"row": numbers})`` with the rows' numbers in the data
             set.
+        rank: Which of the processes this is, from 0.
+        world_size: Number of processes.
+        in_step: Whether all processes make the same number of steps; else each row comes once.
     """
 
     # Lightning treats whatever has a `sampler` as a DataLoader and then asks for this one too.
@@ -55,20 +65,32 @@ class Batches(Iterable[Batch]):
         seed: int = 0,
         with_rows: bool = False,
         first_batch: Callable[[], int] = int,
+        rank: int = 0,
+        world_size: int = 1,
+        in_step: bool = True,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, found {batch_size}.")
         self.num_samples = len(x) if rows is None else len(rows)
-        if drop_last and self.num_samples < batch_size:
+        if drop_last and self.num_samples < batch_size * world_size:
+            each = f" for each of {world_size} processes" if world_size > 1 else ""
             raise ValueError(
                 f"drop_last would drop every row: {self.num_samples} rows do not fill one batch of "
-                f"{batch_size}. Make batch_size smaller or set drop_last to false."
+                f"{batch_size}{each}. Make batch_size smaller or set drop_last to false."
+            )
+        if in_step and 0 < self.num_samples < world_size:
+            raise ValueError(
+                f"{self.num_samples} training rows are too few for {world_size} processes: each "
+                "needs one at least. Start fewer processes (devices, num_nodes)."
             )
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.seed = seed
         self.with_rows = with_rows
+        self.rank = rank
+        self.world_size = world_size
+        self.in_step = in_step
         self._x = x
         self._y = y
         self._rows = rows
@@ -76,8 +98,7 @@ class Batches(Iterable[Batch]):
         self._first_batch = first_batch
 
     def __len__(self) -> int:
-        full, rest = divmod(self.num_samples, self.batch_size)
-        return full + (rest > 0 and not self.drop_last)
+        return sum(1 for _ in self._windows())
 
     @property
     def last_batch(self) -> int:
@@ -111,15 +132,32 @@ class Batches(Iterable[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         order = self._order()
-        for i in range(self._first_batch(), len(self)):
-            start = i * self.batch_size
-            window = slice(start, start + self.batch_size)
+        for window in islice(self._windows(), self._first_batch(), None):
             if order is None:
                 yield self._x[window], self._y[window]
                 continue
             index = order[window]
             x, y = self._x.index_select(0, index), self._y.index_select(0, index)
             yield (x, y, {"row": index}) if self.with_rows else (x, y)
+
+    def _windows(self) -> Iterator[slice]:
+        """Where in the order each batch of this process lies."""
+        return self._steps() if self.in_step else self._part()
+
+    def _steps(self) -> Iterator[slice]:
+        step = self.world_size * self.batch_size
+        full, rest = divmod(self.num_samples, step)
+        for start in range(self.rank * self.batch_size, full * step, step):
+            yield slice(start, start + self.batch_size)
+        if rest >= self.world_size and not self.drop_last:
+            yield _share(slice(full * step, self.num_samples), self.rank, self.world_size)
+
+    def _part(self) -> Iterator[slice]:
+        part = _share(slice(0, self.num_samples), self.rank, self.world_size)
+        # Lightning wants a batch on every process, or a loader on none.
+        last = max(part.stop, part.start + (self.num_samples > 0))
+        for start in range(part.start, last, self.batch_size):
+            yield slice(start, min(start + self.batch_size, part.stop))
 
     def _order(self) -> Tensor | None:
         """Row numbers in the order of this epoch; ``None`` where slices will do."""
@@ -130,3 +168,10 @@ class Batches(Iterable[Batch]):
         if self._rows is None and self.with_rows:
             return torch.arange(self.num_samples)
         return self._rows
+
+
+def _share(window: slice, rank: int, world_size: int) -> slice:
+    """A process's part of a window: contiguous, as even as can be, the first ones larger."""
+    size, larger = divmod(window.stop - window.start, world_size)
+    start = window.start + rank * size + min(rank, larger)
+    return slice(start, start + size + (rank < larger))

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from lit_course.losses import ClassificationLoss
 from lit_course.modules.batch import unpack
 from lit_course.modules.declared import DeclaredModule
+from lit_course.modules.global_batch import global_mean
 from lit_course.modules.survey import Survey
 from lit_course.modules.transfer import load_weights
 from lit_course.stage_metrics import (
@@ -67,7 +68,8 @@ class SupervisedModule(DeclaredModule):
 
     # ------------------------------------------------------------- steps
 
-    def _step(self, batch: Any, stage: Stage, report: bool = True) -> Tensor:
+    def _step(self, batch: Any, stage: Stage, report: bool = True) -> tuple[Tensor, Tensor | int]:
+        """The mean loss of a batch, and what it was divided by."""
         x, y = unpack(batch)
         first = stage not in self._checked
         if first and not x.isfinite().all():
@@ -77,11 +79,12 @@ class SupervisedModule(DeclaredModule):
         if first:
             self.check_values(y)
             self._checked |= {stage}
-        loss: Tensor = self.loss(outputs, y)
+        # Of several processes one may have nothing to evaluate; the mean of nothing is NaN.
+        loss: Tensor = self.loss(outputs, y) if len(y) else outputs.sum()
+        weight = self.loss.weight(y) if isinstance(self.loss, ClassificationLoss) else len(y)
         if report:
-            weight = self.loss.weight(y) if isinstance(self.loss, ClassificationLoss) else len(y)
             self._stage_metrics(stage).add(outputs, y, loss, weight)
-        return loss
+        return loss, weight
 
     def _stage_metrics(self, stage: Stage) -> StageMetrics:
         metrics: StageMetrics = getattr(self, f"{stage}_metrics")
@@ -91,7 +94,8 @@ class SupervisedModule(DeclaredModule):
         """One batch of training: the loss, and the penalty if there is one."""
         # LBFGS evaluates a batch several times an update; the first one is reported.
         first = self._step_loss is None
-        loss = self._step(batch, "train", report=first)
+        loss, weight = self._step(batch, "train", report=first)
+        loss = global_mean(loss, weight)
         if first:
             self._step_loss = loss.detach()
         penalty = self.penalty()
@@ -99,11 +103,11 @@ class SupervisedModule(DeclaredModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
         """One batch of validation."""
-        return self._step(batch, "val")
+        return self._step(batch, "val")[0]
 
     def test_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
         """One batch of the test."""
-        return self._step(batch, "test")
+        return self._step(batch, "test")[0]
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Answers for one batch; targets, if it has them, are not looked at."""
@@ -191,7 +195,9 @@ class SupervisedModule(DeclaredModule):
             self.after_report(stage, metrics)
             metrics.reset()
         named = {f"{stage}/{name}": value.detach() for name, value in values.items()}
-        self.log_dict(named, batch_size=1, logger=False if stage == "train" else None)
+        # They are of all processes already; Lightning warns unless it may average them again.
+        logger = False if stage == "train" else None
+        self.log_dict(named, batch_size=1, logger=logger, sync_dist=True)
         if stage == "train":
             self._log_epoch(named)
         if fitting:

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+import torch.distributed as distributed
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
@@ -23,7 +24,8 @@ class Survey:
 
     Each is taken from the data module where that says it (``train_statistics``, ``class_counts``,
     ``split_sizes``), else from one pass over the training batches, made when the first such
-    fact is asked for.
+    fact is asked for. Of several processes each looks at its own part of a loader, and what they
+    found is put together.
 
     Args:
         data: The Trainer's data module, if there is one.
@@ -108,7 +110,21 @@ class Survey:
                     labels.append(y.flatten().long().cpu())
                 if self.scaling is not None:
                     self._network(x.to(self._device))
-        return statistics, torch.cat(labels), samples
+        return _of_all_processes(statistics, torch.cat(labels), samples)
+
+
+def _of_all_processes(
+    statistics: ColumnStatistics, labels: Tensor, samples: int
+) -> tuple[ColumnStatistics, Tensor, int]:
+    """Put together what each process has seen."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return statistics, labels, samples
+    parts: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(parts, (statistics, labels, samples))
+    merged = ColumnStatistics()
+    for part, _, _ in parts:
+        merged.merge(part)
+    return merged, torch.cat([part for _, part, _ in parts]), sum(part for _, _, part in parts)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from lit_course.callbacks.prediction_file import _merge
+
 
 def test_rows_names_and_probabilities(fit, lit):
     run = fit("--data.batch_size", 50, "--data.test_size", 101)
@@ -53,3 +55,15 @@ def test_an_interrupted_prediction_leaves_the_old_file(fit, lit, monkeypatch):
     assert "disk on fire" in done.err
     assert (run / "predictions.csv").read_bytes() == before
     assert not list(run.glob("*.part"))
+
+
+@pytest.mark.parametrize("parts", [[[0, 1], [2], []], [[0, 2], [1], []], [[1], [0], [2]]])
+def test_the_parts_of_several_processes_are_merged_by_row(tmp_path, parts):
+    paths = [tmp_path / f"{rank}.part" for rank in range(3)]
+    for path, rows in zip(paths, parts, strict=True):
+        header = "row,class_name\r\n"  # written with the first batch, an empty one too
+        path.write_bytes((header + "".join(f'{r},"a,\n{r}"\r\n' for r in rows)).encode())
+    assert _merge(paths) == 3
+    assert list(tmp_path.iterdir()) == paths[:1]
+    expected = "row,class_name\r\n" + "".join(f'{r},"a,\n{r}"\r\n' for r in range(3))
+    assert paths[0].read_bytes() == expected.encode()

@@ -116,6 +116,59 @@ def test_sampler_tells_lightning_what_is_shuffled():
     assert isinstance(Batches(X, Y, batch_size=4).sampler, SequentialSampler)
 
 
+def parts(world_size: int, rows: int = 10, **options) -> list[Batches]:
+    """The loaders of all processes over the first rows."""
+    return [
+        Batches(X, Y, torch.arange(rows), rank=rank, world_size=world_size, **options)
+        for rank in range(world_size)
+    ]
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("world_size", "batch_size"), [(2, 2), (2, 3), (3, 1), (3, 2), (4, 2)])
+def test_processes_in_step_see_what_one_sees(world_size, batch_size, drop_last):
+    options = {"shuffle": True, "seed": 5, "drop_last": drop_last}
+    one = Batches(X, Y, batch_size=world_size * batch_size, **options)
+    many = parts(world_size, batch_size=batch_size, **options)
+    assert len({len(batches) for batches in many}) == 1
+    assert [len(batches) for batches in many] == [len(list(batches)) for batches in many]
+    together = [torch.cat([y for _, y in step]) for step in zip(*many, strict=True)]
+    expected = [y for _, y in one]
+    if len(expected[-1]) < world_size:  # too few to give each one
+        expected.pop()
+    assert [step.tolist() for step in together] == [step.tolist() for step in expected]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("rows", range(1, 11))
+def test_no_process_in_step_has_an_empty_batch(world_size, rows):
+    if rows < world_size:
+        with pytest.raises(ValueError, match=f"{rows} training rows are too few for {world_size}"):
+            parts(world_size, rows, batch_size=2)
+        return
+    sizes = [[len(y) for _, y in batches] for batches in parts(world_size, rows, batch_size=2)]
+    assert min(map(min, sizes)) >= 1
+    assert max(map(max, sizes)) <= 2
+    assert all(max(step) - min(step) <= 1 for step in zip(*sizes, strict=True))
+    assert rows - sum(map(sum, sizes)) < world_size
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 12])
+@pytest.mark.parametrize("rows", range(11))
+def test_out_of_step_each_row_comes_once_in_order(world_size, rows):
+    many = parts(world_size, rows, batch_size=2, in_step=False)
+    assert [len(batches) for batches in many] == [len(list(batches)) for batches in many]
+    # Lightning wants every process to have a batch, or none to have one.
+    assert all(len(batches) >= 1 for batches in many) or rows == 0
+    seen = [y for batches in many for _, y in batches]
+    assert torch.cat([torch.zeros(0), *seen]).tolist() == list(range(rows))
+
+
+def test_refuses_to_drop_every_row_of_each_process():
+    with pytest.raises(ValueError, match="10 rows do not fill one batch of 4 for each of 3"):
+        Batches(X, Y, batch_size=4, drop_last=True, world_size=3)
+
+
 class Recorder(LightningModule):
     def __init__(self) -> None:
         super().__init__()

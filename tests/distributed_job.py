@@ -1,0 +1,151 @@
+"""What several processes must find as one does; ``test_distributed.py`` runs it with both.
+
+``python distributed_job.py FOLDER`` or ``torchrun ... distributed_job.py FOLDER`` writes
+``<rank>.json``.
+"""
+
+import csv
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from lit_course import ArrayDataModule, LinearRegressor, MLPClassifier
+from lit_course.callbacks import PredictionFile, StopEarly
+
+RANK, WORLD = (
+    int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1))
+)
+GLOBAL_BATCH = 24
+
+
+def trainer(**flags: Any) -> Trainer:
+    quiet = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    strategy = "ddp" if WORLD > 1 else "auto"
+    return Trainer(accelerator="cpu", devices=WORLD, strategy=strategy, **{**quiet, **flags})
+
+
+def samples(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features, and labels of which the classes are of unequal size."""
+    generator = torch.Generator().manual_seed(0)
+    y = (torch.arange(count) % 7).clamp(max=2)
+    x = torch.nn.functional.one_hot(y, 4) * 1.5 + torch.randn(count, 4, generator=generator)
+    return x * torch.tensor([1.0, 10.0, 0.1, 1.0]) + torch.tensor([0.0, 5.0, -1.0, 100.0]), y
+
+
+def found(model: LightningModule, runner: Trainer) -> dict[str, Any]:
+    state = {name: value.tolist() for name, value in model.state_dict().items()}
+    return state | {name: float(value) for name, value in runner.callback_metrics.items()}
+
+
+def penalties_and_accumulated_gradients() -> dict[str, Any]:
+    x, _ = samples(167)
+    data = ArrayDataModule(
+        x.numpy(), x.sum(1).numpy(), batch_size=GLOBAL_BATCH // WORLD, val_size=40, test_size=0
+    )
+    model = LinearRegressor(l1=0.1, l2=5.0, optimizer="SGD", lr=0.05)
+    runner = trainer(max_epochs=2, accumulate_grad_batches=2)
+    runner.fit(model, datamodule=data)
+    return found(model, runner)
+
+
+def lbfgs() -> dict[str, Any]:
+    """Processes that saw losses of their own would stop its inner loop at different moments."""
+    x, _ = samples(167)
+    data = ArrayDataModule(
+        x.numpy(), x.square().sum(1).numpy(), batch_size=200 // WORLD + 1, val_size=0, test_size=0
+    )
+    options = {"max_iter": 20, "line_search_fn": "strong_wolfe"}
+    model = LinearRegressor(optimizer="LBFGS", lr=1.0, optimizer_options=options)
+    runner = trainer(max_epochs=2)
+    runner.fit(model, datamodule=data)
+    return found(model, runner)
+
+
+def foreign_loader() -> dict[str, Any]:
+    """Statistics, class weights and the ragged last batch of a loader that is not ours."""
+    dataset = TensorDataset(*samples(99))
+    part = DistributedSampler(dataset, WORLD, RANK, shuffle=False)
+    loader = DataLoader(dataset, GLOBAL_BATCH // WORLD, sampler=part)
+    model = MLPClassifier(4, 3, [8], class_weights="balanced", optimizer="SGD", lr=0.1)
+    runner = trainer(max_epochs=2)
+    runner.fit(model, loader)
+    return found(model, runner)
+
+
+def more_processes_than_rows() -> dict[str, Any]:
+    x, y = samples(154)
+    data = ArrayDataModule(
+        x.numpy(), y.numpy(), batch_size=GLOBAL_BATCH // WORLD, val_size=2, test_size=2
+    )
+    model = MLPClassifier(hidden_features=[8], optimizer="SGD", lr=0.1)
+    runner = trainer(max_epochs=1)
+    runner.fit(model, datamodule=data)
+    result = found(model, runner)
+    runner.test(model, datamodule=data, verbose=False)
+    return result | {name: float(value) for name, value in runner.callback_metrics.items()}
+
+
+def plateau_and_early_stopping() -> dict[str, Any]:
+    x, y = samples(150)
+    data = ArrayDataModule(x.numpy(), y.numpy(), batch_size=GLOBAL_BATCH // WORLD, val_size=31)
+    model = MLPClassifier(
+        hidden_features=[8],
+        optimizer="SGD",
+        lr=3.0,
+        lr_scheduler="ReduceLROnPlateau",
+        lr_scheduler_options={"patience": 1, "cooldown": 1},
+        monitor="val/f1",
+    )
+    runner = trainer(max_epochs=40, callbacks=[StopEarly(patience=6)])
+    runner.fit(model, datamodule=data)
+    rate = runner.optimizers[0].param_groups[0]["lr"]
+    return {"epochs": runner.current_epoch, "rate": rate, "f1": found(model, runner)["val/f1"]}
+
+
+def predictions_of_a_foreign_loader() -> dict[str, Any]:
+    """Lightning deals single rows out to the processes in turn."""
+    x, y = samples(100)
+    model = LinearRegressor(4, standardize=False, initial_weights=[1.0, 2.0, 3.0, 4.0, 5.0])
+    file = Path(sys.argv[1]) / "predictions.csv"
+    runner = trainer(callbacks=[PredictionFile(file)])
+    runner.predict(model, DataLoader(TensorDataset(x, y), 8), return_predictions=False)
+    rows = list(csv.DictReader(file.open()))
+    assert [int(row["row"]) for row in rows] == list(range(100))
+    return {"predictions": [float(row["prediction"]) for row in rows]}
+
+
+CASES: list[Callable[[], dict[str, Any]]] = [
+    penalties_and_accumulated_gradients,
+    lbfgs,
+    foreign_loader,
+    more_processes_than_rows,
+    plateau_and_early_stopping,
+    predictions_of_a_foreign_loader,
+]
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    for known in (
+        ".*LeafSpec.*",
+        ".*does not have many workers.*",
+        ".*no .val_dataloader.*",
+        ".*logging interval.*",
+        ".*leaves out classes.*",
+        "Total length of .list. across ranks is zero",
+    ):
+        warnings.filterwarnings("ignore", known)
+    results = {}
+    for case in CASES:
+        seed_everything(0)
+        results[case.__name__] = case()
+    (Path(sys.argv[1]) / f"{RANK}.json").write_text(json.dumps(results))
