@@ -40,7 +40,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         partial = path.with_name(path.name + PARTIAL)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
+            partial.unlink(missing_ok=True)
+            with partial.open("xb") as file:  # not through a link that somebody put there
                 fcntl.flock(file, fcntl.LOCK_EX)  # tells `sweep` that somebody is still writing
                 torch.save(checkpoint, file)
                 file.flush()

@@ -24,7 +24,12 @@ _PROGRESS = {"total": {ANY: int}, "current": {ANY: int}}
 _KINDS: dict[str, Any] = {
     "state_dict": {ANY: TensorShape | dict},
     "hyper_parameters": {},
-    "lit_course": {"format": int, "class": str, "metrics": {ANY: _NUMBER}},
+    "lit_course": {
+        "format": int,
+        "class": str,
+        "metrics": {ANY: _NUMBER},
+        "positions": [{"random": {ANY: TensorShape}, "metrics": {}}],
+    },
     "callbacks": {ANY: {}},
     "loops": {
         "fit_loop": {

@@ -154,6 +154,7 @@ def _report(error: Exception) -> int:
         # Most errors are met by every process: the first one reports them, and ends the others.
         time.sleep(SECONDS_FOR_THE_FIRST)
     who = f" in process {rank}" if rank else ""
+    said = in_words(error)
     with suppress(OSError):  # where nobody reads that either
-        print(f"error{who}: {lost_process(str(error)) or in_words(error)}", file=sys.stderr)
+        print(f"error{who}: {lost_process(said) or said}", file=sys.stderr)
     return 2 if isinstance(error, UsageError) else 1

@@ -44,7 +44,7 @@ def release(folder: Path) -> None:
     """Give a claimed folder back: a run that trained nothing leaves nothing behind.
 
     What every start writes is removed, and the folders that are empty then. Whatever else somebody
-    put there stays.
+    put there stays, and all of it if there is a checkpoint.
     """
     if any(folder.glob(f"{CHECKPOINTS}/*")):
         return

@@ -145,7 +145,8 @@ class StageMetrics(nn.Module):
             return
         device = self.loss.device
         for metric, (state, count) in zip(self._metrics(), partial["states"], strict=True):
-            for name, value in state.items():
+            for name in metric.metric_state:
+                value = state[name]
                 parts = isinstance(value, list)
                 setattr(metric, name, [v.to(device) for v in value] if parts else value.to(device))
             metric._update_count = count

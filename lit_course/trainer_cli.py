@@ -62,6 +62,7 @@ class TrainerCLI(LightningCLI):
         self.checkpoint_path: Path | None = None
         self.claimed: Path | None = None  # the folder of a new run
         self.checkpoint: dict[str, Any] = {}
+        self.changed: list[str] = []  # what was given otherwise than in the checkpoint
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             save_config_callback=None,
@@ -195,6 +196,9 @@ class TrainerCLI(LightningCLI):
         if self.checkpoint and asked is not None:
             asked.check_sizes(model.init_args, self.checkpoint["state_dict"])
         changed = {name: v for name, v in given.items() if v is not None and v != trained[name]}
+        self.changed = [
+            f"{name}: {v}, in the checkpoint {trained[name]}" for name, v in changed.items()
+        ]
         for name in ("optimizer", "lr_scheduler") if self.verb == "fit" and asked else ():
             if name in changed:
                 raise UsageError(
@@ -202,8 +206,6 @@ class TrainerCLI(LightningCLI):
                     f"{changed[name]}, which its state does not fit: to start anew from "
                     "its weights, give it as --model.init_from instead of --ckpt_path"
                 )
-        for name, value in changed.items():
-            rank_zero_info(f"{name}: {value}, in the checkpoint {trained[name]}")
 
     def _parse_ckpt_path(self) -> None:
         """LightningCLI's own reading lets a checkpoint override explicit flags; ours does not."""
@@ -338,6 +340,8 @@ class TrainerCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb; what fails before its first batch is done leaves no folder behind."""
+        for line in self.changed:
+            rank_zero_info(line)
         try:
             super()._run_subcommand(subcommand)
         except BaseException as error:  # an interrupt too; it is raised again
@@ -349,7 +353,7 @@ class TrainerCLI(LightningCLI):
 
     @property
     def _batches_done(self) -> int:
-        return self.trainer.fit_loop.total_batch_idx + 1
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
 
     def _give_back(self) -> None:
         if self.claimed is not None:

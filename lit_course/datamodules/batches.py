@@ -102,9 +102,9 @@ class Batches(Iterable[Batch]):
 
     @property
     def last_batch(self) -> int:
-        """Rows of the last batch of an epoch; the least of all processes."""
-        rest = 0 if self.drop_last else self.num_samples % self.batch_size
-        return rest or self.batch_size
+        """Rows of the last batch of training, on the process that has the fewest."""
+        rest = 0 if self.drop_last else self.num_samples % (self.world_size * self.batch_size)
+        return rest // self.world_size or self.batch_size
 
     @property
     def sampler(self) -> Batches | SequentialSampler:

@@ -121,13 +121,26 @@ def _as_yaml_in_yaml(cls: str, file: str) -> object:
     return [f"'{{class_path: {cls}, init_args: {{filename: {file}}}}}'", _as_yaml(cls, file)]
 
 
+def _position(**parts: Any) -> Hostile:
+    """A place within an epoch that no process was at."""
+
+    def make(honest: bytes, canary: Path) -> bytes:
+        def edit(checkpoint: dict[str, Any]) -> None:
+            checkpoint["lit_course"]["positions"] = [parts]
+
+        return edited(honest, edit)
+
+    return make
+
+
 def _managed(name: str, path: str) -> Hostile:
     """A state of ModelCheckpoint that names a file of others to delete, or to load."""
 
     def make(honest: bytes, canary: Path) -> bytes:
         def edit(checkpoint: dict[str, Any]) -> None:
             for state in checkpoint["callbacks"].values():
-                places = {"folder": state["dirpath"], "precious": canary.parent / "precious"}
+                folder = state.setdefault("dirpath", str(canary.parent / "runs"))
+                places = {"folder": folder, "precious": canary.parent / "precious"}
                 state[name] = path.format(**places)
 
         return edited(honest, edit)
@@ -222,6 +235,9 @@ CODE: dict[str, Hostile] = {
     },
     "normalization": _hyper(normalization="os.system"),
     "initialization": _hyper(initialization="torch.nn.init.zeros_"),
+    "a position of text": _position(random="os.system", metrics="os.system"),
+    "a random state of text": _position(random={"cpu": "os.system"}, metrics={}),
+    "sums of text": _position(random={}, metrics=["os.system"]),
     "a managed folder": _managed("best_model_path", "local://{precious}"),
     "a managed parent": _managed("kth_best_model_path", "{folder}/../../../../precious"),
     "a managed address": _managed("best_model_path", "http://localhost:9/x"),

@@ -262,6 +262,7 @@ def test_a_bomb_is_not_unpacked(suffix, tmp_path):
 SIZES = {"train-images": 784 * 30, "train-labels": 30, "t10k-images": 784 * 10, "t10k-labels": 10}
 
 
+@pytest.mark.filterwarnings("ignore:.* have no training row")
 @quick(40)
 @given(st.data(), st.booleans(), st.booleans())
 def test_idx_files_of_any_content(data, packed, known):
