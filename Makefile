@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
 
-.PHONY: run test test-all lint format types results pictures clean
+.PHONY: run test test-all test-lowest lint format types results pictures clean
 
 run: $(VENV)/installed
 	$(BIN)/lit-course fit --config configs/mlp_digits.yaml --test_best true
@@ -16,6 +17,10 @@ test: lint types
 
 test-all: lint types
 	$(BIN)/pytest -n auto
+
+# At the lowest version of every dependency that pyproject.toml allows, in a venv of its own.
+test-lowest: $(LOWEST)/installed
+	$(LOWEST)/bin/pytest -n auto -m "not slow"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
@@ -36,7 +41,7 @@ pictures: $(VENV)/installed
 	$(BIN)/python -m benchmarks.pictures
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Made anew whenever the dependencies change.
 $(VENV)/installed: pyproject.toml
@@ -44,4 +49,11 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(LOWEST)/installed: pyproject.toml tests/lowest_versions.py
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python tests/lowest_versions.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[dev]'
 	touch $@

@@ -5,14 +5,13 @@ Nothing heavy is imported before the verb is known: ``--version`` and ``--help``
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from types import FrameType
 
@@ -35,7 +34,6 @@ usage: lit-course {fit,validate,test,predict} [--config FILE] [options]
 lit-course VERB --help lists every option of a verb; add --model NAME --model.help for a model's.
 lit-course --version prints the version. --debug shows the stack trace of an error.
 """
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SECONDS_FOR_THE_FIRST = 2.0
 VERBS = ("fit", "validate", "test", "predict")
 
@@ -48,29 +46,36 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 if what was asked was done, 1 if it failed, 2 if the command line or
-        configuration was wrong, 130 after SIGINT, 143 after SIGTERM. Nothing is raised, but with
-        ``--debug``.
+        configuration was wrong, 130 after SIGINT, 141 if nobody reads its output any more, 143
+        after SIGTERM. Nothing is raised, but with ``--debug``.
     """
     given = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in given or os.environ.get("LIT_COURSE_DEBUG") == "1"
     given = [arg for arg in given if arg != "--debug"]
+    try:
+        status = _answer(given, debug)
+    except KeyboardInterrupt:
+        status = 130
+    except SystemExit as stop:
+        status = _status(stop)
+    except BrokenPipeError as error:  # of standard output, or of some other pipe
+        status = _close_output() or _report(error)
+    except Exception as error:  # the last stop: a user reads words, not a stack trace
+        if debug:
+            raise
+        status = _report(error)
+    return _close_output() or status
+
+
+def _answer(given: list[str], debug: bool) -> int:
     if not given or given[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0 if given else 2
     if given[0] == "--version":
         print(f"lit-course {version('lit-course')}")
         return 0
-    try:
-        with _ending_on(signal.SIGTERM):
-            return _run(given[0], given[1:])
-    except KeyboardInterrupt:
-        return 130
-    except SystemExit as stop:
-        return _status(stop)
-    except Exception as error:  # the last stop: a user reads words, not a stack trace
-        if debug:
-            raise
-        return _report(error)
+    with _ending_on(signal.SIGTERM):
+        return _run(given[0], given[1:], debug)
 
 
 @contextmanager
@@ -97,10 +102,30 @@ def _status(stop: SystemExit) -> int:
         return 143
     if isinstance(stop.__context__, KeyboardInterrupt):
         return 130
+    if isinstance(stop.__context__, BrokenPipeError):  # rich leaves so
+        return 141
+    if isinstance(stop.code, str):
+        print(f"error: {stop.code}", file=sys.stderr)
     return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
 
 
-def _run(verb: str, args: list[str]) -> int:
+def _close_output() -> int:
+    """Write out what is left of the output; the interpreter's end would fail with a stack trace.
+
+    Returns:
+        0, 141 (as after SIGPIPE) if nobody reads any more, 1 if it cannot be written.
+    """
+    if sys.stdout is None:  # started without one
+        return 0
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141 if isinstance(error, BrokenPipeError) else _report(error)
+    return 0
+
+
+def _run(verb: str, args: list[str], debug: bool) -> int:
     if verb not in VERBS:
         from lit_course.messages import UsageError
         from lit_course.names import nearest
@@ -114,7 +139,7 @@ def _run(verb: str, args: list[str]) -> int:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     from lit_course.console import quiet
 
-    with quiet():
+    with quiet(debug):
         from lit_course.trainer_cli import TrainerCLI
 
         TrainerCLI(verb, args)
@@ -122,16 +147,13 @@ def _run(verb: str, args: list[str]) -> int:
 
 
 def _report(error: Exception) -> int:
-    from lit_course.messages import UsageError, lost_process, shorten
+    from lit_course.messages import UsageError, in_words, lost_process
     from lit_course.processes import local_rank
 
     if rank := local_rank():
         # Most errors are met by every process: the first one reports them, and ends the others.
         time.sleep(SECONDS_FOR_THE_FIRST)
-    # A KeyError's text is the bare key, a plain exception's may be empty: then its type says more.
-    said = str(error) if not isinstance(error, KeyError) else ""
-    if isinstance(error, OSError) and error.filename is None and error.errno in _NO_ROOM:
-        said += "\na file of the run could not be written; what was written before is whole"
     who = f" in process {rank}" if rank else ""
-    print(f"error{who}: {lost_process(said) or shorten(said or repr(error))}", file=sys.stderr)
+    with suppress(OSError):  # where nobody reads that either
+        print(f"error{who}: {lost_process(str(error)) or in_words(error)}", file=sys.stderr)
     return 2 if isinstance(error, UsageError) else 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from lit_course import datamodules, modules
+from lit_course.config_files import AbsurdConfigError, parse, read_config, walk
 from lit_course.datamodules import SupervisedDataModule
 from lit_course.modules import SupervisedModule
 
@@ -54,13 +56,12 @@ _LOGGERS = {f"lightning.pytorch.loggers.{name}" for name in ("CSVLogger", "Tenso
 _SHORTHANDS = ("accelerator", "plugins", "profiler", "strategy")
 
 
-def read_config(path: Path) -> Mapping[str, Any]:
-    """A config file as plain values, to look into before it is parsed; empty if it is none."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}  # the parser will say what is wrong with it
-    return values if isinstance(values, Mapping) else {}
+_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# jsonargparse checks a list in time that grows with its square: 5 s for so many, 200 s for 16,000.
+MAX_TYPED = 3_000
+_KEY = re.compile(r"\w+")  # the parser knows more ways to write one, as in `trainer.callbacks+`
+_COLLECTION = re.compile(r"[:{\[?&*]")  # no YAML that could matter is without one of these
+_SPECIFICATION = {"class_path", "init_args", "dict_kwargs"}
 
 
 def refuse_foreign_classes(config: Path) -> None:
@@ -72,42 +73,90 @@ def refuse_foreign_classes(config: Path) -> None:
     Raises:
         ValueError: If it names anything else.
     """
-    values = read_config(config)
-    trainer = values.get("trainer")
-    trainer = trainer if isinstance(trainer, Mapping) else {}
-    foreign = [
-        values.get(part)
-        for part, known in _PARTS.items()
-        if not isinstance(values.get(part), Mapping) or values[part].get("class_path") not in known
-    ]
+    for foreign in _foreign(read_config(config, aliases=False)):
+        raise ValueError(
+            f"{config} names {_class_path(foreign)!r:.120}, which is not one of lit_course's: if "
+            f"you trust it, say so with --config {config}"
+        )
+
+
+def refuse_hidden_classes(hyperparameters: Mapping[str, Any], path: Path) -> None:
+    """Look through a checkpoint's hyperparameters before a parser takes them for defaults.
+
+    Raises:
+        ValueError: If the parser would make an object of one.
+    """
+    for foreign in _hidden(hyperparameters):
+        raise ValueError(
+            f"{path} is no readable checkpoint: its hyperparameters name "
+            f"{_class_path(foreign)!r:.120}"
+        )
+
+
+def _foreign(values: Mapping[str, Any]) -> Iterator[object]:
+    """All that a configuration names and no closed table knows."""
+    trainer = {} if values.get("trainer") is None else values["trainer"]
+    if not isinstance(trainer, Mapping):
+        yield trainer
+        return
+    for part, known in _PARTS.items():
+        yield from _not_of(values.get(part), known)
     for key, known in (("callbacks", _CALLBACKS), ("logger", _LOGGERS)):
         given = trainer.get(key)
-        objects = given if isinstance(given, list) else [given]
-        foreign += [item for item in objects if not _is_plain(item) and not _is_of(item, known)]
-    foreign += [
-        trainer[key]
-        for key in _SHORTHANDS
-        if not re.fullmatch(r"[\w-]+", str(trainer.get(key))) and trainer.get(key) != []
-    ]
-    if foreign:
-        raise ValueError(
-            f"{config} names {_class_path(foreign[0]) or foreign[0]!r}, which is not one of "
-            f"lit_course's: if you trust it, say so with --config {config}"
-        )
+        for item in given if isinstance(given, list) else [given]:
+            if not (item is None or isinstance(item, bool)):
+                yield from _not_of(item, known)
+    for key in _SHORTHANDS:
+        if not re.fullmatch(r"[\w-]+", str(trainer.get(key))) and trainer.get(key) != []:
+            yield trainer[key]
+    for group, checked in ((values, (*_PARTS, "trainer")), (trainer, ("callbacks", "logger"))):
+        yield from _hidden({key: value for key, value in group.items() if key not in checked})
 
 
 def _class_path(value: object) -> object:
     return value.get("class_path") if isinstance(value, Mapping) else value
 
 
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool)
-
-
-def _is_of(value: object, known: set[str]) -> bool:
-    """Whether it is an object of a known class, made from numbers and names without a dot."""
-    return (
+def _not_of(value: object, known: set[str]) -> Iterator[object]:
+    """What is foreign about an object that should be of a known class, made of plain values."""
+    if (
         isinstance(value, Mapping)
-        and value.get("class_path") in known
-        and "class_path" not in str(value.get("init_args") or "")
+        and str(value.get("class_path")) in known
+        and value.keys() <= {"class_path", "init_args"}
+        and isinstance(value.get("init_args", {}), Mapping | None)
+    ):
+        yield from _hidden(value.get("init_args") or {})
+    else:
+        yield value
+
+
+def _hidden(arguments: Mapping[str, Any]) -> Iterator[object]:
+    """Specifications of classes, also in texts, which the parser may read as YAML."""
+    yield from (name for name in arguments if not _KEY.fullmatch(str(name)))
+    typed = {name: value for name, value in arguments.items() if name != "schema"}
+    if next(islice(walk(typed), MAX_TYPED, None), None) is not None:
+        raise ValueError(f"its arguments have more than {MAX_TYPED:,} values")
+    for value, _ in walk(arguments):
+        if isinstance(value, Mapping):
+            if not _SPECIFICATION.isdisjoint(value):
+                yield value
+        elif isinstance(value, str) and _may_specify(value):
+            yield value
+
+
+def _may_specify(text: str) -> bool:
+    if not _COLLECTION.search(text):
+        return False
+    try:
+        parsed = parse(text, "a text", aliases=False)
+    except AbsurdConfigError:
+        return True
+    except yaml.YAMLError:
+        return False
+    inside = (value for value, _ in walk(parsed) if not isinstance(parsed, str))
+    return any(
+        not _SPECIFICATION.isdisjoint(value)
+        if isinstance(value, Mapping)
+        else isinstance(value, str) and _may_specify(value)
+        for value in inside
     )

@@ -7,6 +7,7 @@ over a split is exact whatever the batches: class weights make it a weighted mea
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,8 +31,11 @@ class ClassificationLoss(nn.Module, ABC):
 
     def __init__(self, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        if class_weights is not None and min(class_weights, default=0) < 0:
-            raise ValueError(f"class weights must not be negative, found {class_weights}")
+        if class_weights is not None and not _are_weights(class_weights):
+            raise ValueError(
+                "class weights must not be negative, must be finite and not all 0, found "
+                f"{class_weights}"
+            )
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights)
 
@@ -42,6 +46,10 @@ class ClassificationLoss(nn.Module, ABC):
     def weight(self, target: Tensor) -> Tensor | int:
         """What the mean over these targets was divided by."""
         return len(target) if self.class_weights is None else self.class_weights[target].sum()
+
+
+def _are_weights(values: Sequence[float]) -> bool:
+    return all(0 <= value < math.inf for value in values) and (not values or any(values))
 
 
 class CrossEntropy(ClassificationLoss):
@@ -118,8 +126,8 @@ class FocalLoss(ClassificationLoss):
         gamma: float = 2.0,
         alpha: float | Sequence[float] | None = None,
     ) -> None:
-        if gamma < 0:
-            raise ValueError(f"focal loss: gamma must be at least 0, found {gamma}")
+        if not 0 <= gamma < math.inf:
+            raise ValueError(f"focal loss: gamma must be at least 0 and finite, found {gamma}")
         if alpha is not None and class_weights is not None:
             raise ValueError("focal loss: alpha and class_weights say the same thing; give one")
         if isinstance(alpha, int | float):
@@ -161,15 +169,15 @@ def l1() -> nn.Module:
 
 def smooth_l1(beta: float = 1.0) -> nn.Module:
     """Quadratic below an error of ``beta``, linear with slope 1 above."""
-    if beta < 0:
-        raise ValueError(f"smooth_l1: beta must be at least 0, found {beta}")
+    if not 0 <= beta < math.inf:
+        raise ValueError(f"smooth_l1: beta must be at least 0 and finite, found {beta}")
     return nn.SmoothL1Loss(beta=beta)
 
 
 def huber(delta: float = 1.0) -> nn.Module:
     """Quadratic below an error of ``delta``, linear with slope ``delta`` above."""
-    if delta <= 0:
-        raise ValueError(f"huber: delta must be above 0, found {delta}")
+    if not 0 < delta < math.inf:
+        raise ValueError(f"huber: delta must be above 0 and finite, found {delta}")
     return nn.HuberLoss(delta=delta)
 
 

@@ -19,10 +19,28 @@ class UsageError(ValueError):
     """The command line or the configuration was wrong; nothing was started."""
 
 
+def in_words(error: BaseException) -> str:
+    """What an exception says, without a stack trace."""
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    # A KeyError's text is the bare key, a plain exception's may be empty: then its type says more.
+    try:
+        said = repr(error) if isinstance(error, KeyError) else str(error)
+    except Exception:  # somebody's own class
+        said = ""
+    return shorten(said or type(error).__name__)
+
+
 def shorten(text: str) -> str:
-    """The first five lines of a message, none of them endless."""
-    lines = [line.rstrip() for line in text.strip().splitlines() if line.strip()]
-    return "\n".join(line if len(line) <= WIDTH else line[:WIDTH] + " …" for line in lines[:LINES])
+    """The first five lines of a message, none of them endless or with codes for the terminal."""
+    # Worker processes send their stack trace as text; its last line is the error.
+    text = re.sub(r"(?s)(Original )?Traceback \(most recent call last\):.*\n", "", text.strip())
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    # What a file says may be in it.
+    lines = [
+        "".join(c if c.isprintable() or c == "\t" else "�" for c in line) for line in lines[:LINES]
+    ]
+    return "\n".join(line if len(line) <= WIDTH else line[:WIDTH] + " …" for line in lines)
 
 
 def lost_process(text: str) -> str | None:
@@ -62,6 +80,14 @@ def explain_parser(
         r"class_path '([^']+)':\s+(No module named .*|.*has no attribute.*)", text
     ):
         return f"{key}: cannot import {found[1]}: {found[2].strip()}"
+    if found := re.search(
+        r"class_path '([^']+)':\s+the following arguments are required: (.*)", text
+    ):
+        return f"{key}: {found[1].rpartition('.')[2]} needs {found[2].strip()}: give it"
+    if found := re.search(r"Import path does not correspond to (.*)", text):
+        return f"{key}: {text.rpartition('Given value: ')[2].strip()[:80]} is not {found[1]}"
+    if found := re.search(r"Path is not a file: (.*)", text):
+        return f"{key}: not a file: {found[1]}"
     if found := re.search(r"arguments are required: \w+\.(\S+)", text):
         return f"no {found[1]} is named: give --config FILE, or --{found[1]} NAME"
     if found := re.search(r"File does not exist: '?([^'\n]+)", text):
@@ -81,7 +107,11 @@ def _wrong_value(key: str, text: str) -> str:
     values = [value for _, value in expected if value]
     values += re.findall(r"Given value: (.*)", text)
     if not (key and kinds and values):
-        return shorten(text)
+        # What a class or its file raised, if there is such a line.
+        raised = re.findall(r"^\s+- (?!Expected |Problem )(.+)$", text, re.MULTILINE)
+        raised = [line for line in raised if not line.startswith("Does not validate")]
+        given = values[0][:80] + ": " if values else ""
+        return f"{key}: {given}{raised[0]}" if key and raised else shorten(text)
     return f"{key}: expected {' or '.join(kinds)}, found {values[0][:120]!r}"
 
 

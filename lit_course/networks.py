@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations_with_replacement
+from math import comb
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,16 @@ OUTPUT_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "log_softmax": lambda: nn.LogSoftmax(dim=1),
 }
+
+
+BATCH_OF_ONE = (
+    "batch normalisation needs two to know their deviation; give another batch_size, "
+    "or set drop_last to true"
+)
+
+
+def _takes_statistics(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.BatchNorm1d) and layer.training
 
 
 class MLP(nn.Sequential):
@@ -95,11 +106,26 @@ class MLP(nn.Sequential):
         if initialization is not None:
             self._initialize(lookup("initialization", initialization, INITIALIZATIONS))
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw features ``(B, ...)`` to outputs ``(B, out_features)``.
+
+        Raises:
+            ValueError: If batch normalisation is trained on one sample.
+        """
+        if self.training and len(x) == 1 and any(map(_takes_statistics, self)):
+            raise ValueError(f"a training batch has one sample: {BATCH_OF_ONE}")
+        outputs: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # as torch has it
+        return outputs
+
     def _initialize(self, fill: Callable[[Tensor], Tensor]) -> None:
         for layer in self:
             if isinstance(layer, nn.Linear):
                 fill(layer.weight)
                 nn.init.zeros_(layer.bias)
+
+
+# Each is computed by a call of its own: with more, a batch takes seconds.
+MAX_MONOMIALS = 20_000
 
 
 class PolynomialFeatures(nn.Module):
@@ -115,6 +141,12 @@ class PolynomialFeatures(nn.Module):
     def __init__(self, in_features: int, degree: int) -> None:
         super().__init__()
         self.in_features = in_features
+        columns = comb(in_features + degree, degree) - 1
+        if columns > MAX_MONOMIALS:
+            raise ValueError(
+                f"degree {degree} makes {columns:,} columns of {in_features} features, "
+                f"{MAX_MONOMIALS:,} at most: lower it, or choose fewer features"
+            )
         self.monomials = [
             monomial
             for d in range(1, degree + 1)

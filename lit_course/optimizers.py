@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -62,6 +63,8 @@ def make_optimizer(
     reserved = {"lr": "give it as lr", "params": "they are the model's"}
     check_options(f"option of {name}", factory, options, reserved=reserved)
     try:
+        if lr == math.inf:  # torch takes it
+            raise ValueError(f"Invalid learning rate: {lr}")
         return factory(parameters, lr=lr, **options)  # type: ignore[call-arg]  # each takes lr
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} refuses its options: {error}") from error

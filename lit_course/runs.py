@@ -28,7 +28,7 @@ def claim(runs: Path, name: str) -> Path:
     while True:
         folder = parent / f"version_{number}"
         try:
-            folder.mkdir()
+            folder.mkdir(parents=True)  # another start may have given an empty parent back
         except FileExistsError:
             number += 1
         else:
@@ -41,9 +41,32 @@ def _version(folder: Path) -> int:
 
 
 def release(folder: Path) -> None:
-    """Give a claimed folder back if nothing was written into it."""
+    """Give a claimed folder back: a run that trained nothing leaves nothing behind.
+
+    What every start writes is removed, and the folders that are empty then. Whatever else somebody
+    put there stays.
+    """
+    if any(folder.glob(f"{CHECKPOINTS}/*")):
+        return
     with suppress(OSError):
-        folder.rmdir()
+        for pattern in (CONFIG, "hparams.yaml", "events.out.tfevents.*"):
+            for file in folder.glob(pattern):
+                file.unlink()
+        for empty in (folder / CHECKPOINTS, folder, folder.parent):
+            if empty.is_dir():
+                empty.rmdir()
+
+
+def check_links(run: Path) -> None:
+    """Refuse a run in which writing a file would follow a link to somewhere else.
+
+    Raises:
+        ValueError: Naming the link.
+    """
+    for folder in (run, run / CHECKPOINTS):
+        for path in folder.iterdir():
+            if path.is_symlink() and (path.suffix == ".part" or not path.exists()):
+                raise ValueError(f"{path} is a link that a run would write through: remove it")
 
 
 def run_of(checkpoint: Path) -> Path | None:

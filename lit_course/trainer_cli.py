@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from argparse import ArgumentError
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,16 @@ from lit_course.callbacks import (
 from lit_course.callbacks.best_checkpoint import best_path
 from lit_course.callbacks.save_config import SaveConfig
 from lit_course.checkpoint_io import AtomicCheckpointIO
-from lit_course.closed_table import DATAMODULES, MODULES, read_config, refuse_foreign_classes
+from lit_course.closed_table import (
+    DATAMODULES,
+    MODULES,
+    refuse_foreign_classes,
+    refuse_hidden_classes,
+)
+from lit_course.config_files import read_config
 from lit_course.messages import UsageError, explain_parser
 from lit_course.processes import local_rank
+from lit_course.trainer_flags import check_trainer
 
 # Where the first process leaves the checkpoint that it found for those that it starts.
 FOUND = "LIT_COURSE_CKPT_PATH"
@@ -53,6 +60,7 @@ class TrainerCLI(LightningCLI):
         self.verb = verb
         self.named = any(_values(args, "--name"))
         self.checkpoint_path: Path | None = None
+        self.claimed: Path | None = None  # the folder of a new run
         self.checkpoint: dict[str, Any] = {}
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
@@ -109,6 +117,8 @@ class TrainerCLI(LightningCLI):
         name = said.get("name") or (configs[-1].stem if configs else None)
         self.runs = Path(said.get("runs") or "lightning_logs")
         asked = said.get("ckpt_path")
+        if asked == "":
+            raise UsageError("ckpt_path is empty: give best, last, a run's folder or a file")
         if asked is not None:
             prefer = "last" if self.verb == "fit" else "best"
             # What is newest may be another file by the time that the other processes look for it.
@@ -117,6 +127,8 @@ class TrainerCLI(LightningCLI):
             os.environ[FOUND] = str(self.checkpoint_path)
             self.checkpoint = checkpoints.read(self.checkpoint_path)
             run = runs.run_of(self.checkpoint_path)
+            if run is not None:
+                runs.check_links(run)
             if not configs and run is not None and (run / runs.CONFIG).is_file():
                 refuse_foreign_classes(run / runs.CONFIG)
                 given.insert(1, f"--config={run / runs.CONFIG}")
@@ -133,15 +145,26 @@ class TrainerCLI(LightningCLI):
         config = self.config[self.verb]
         if config.get("model") is not None:
             self._fill_in(config.model)
+        for part in (config.get("model"), config.get("data")):
+            if part is not None:
+                _null_is_default(part)
         if config.name is None:
             config.name = name or ("run" if config.model is None else _class_name(config.model))
-        if Path(config.name).name != config.name:
+        self._check_values(config)
+
+    def _check_values(self, config: Namespace) -> None:
+        if config.name in ("", ".", "..") or "/" in config.name or not config.name.isprintable():
             raise UsageError(f"--name is the name of one folder, found {config.name!r}")
+        if config.early_stopping is not None and config.early_stopping < 1:
+            raise UsageError(f"early_stopping must be at least 1, found {config.early_stopping}")
+        seed = config.seed_everything
+        if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
+            raise UsageError(f"seed_everything must be in 0..{2**32 - 1}, found {seed}")
+        check_trainer(self.verb, config.trainer, then_test=self.verb == "fit" and config.test_best)
 
     def _explain(self, text: str) -> str:
         def arguments(class_path: str) -> list[str]:
-            module, _, name = class_path.rpartition(".")
-            return list(inspect.signature(getattr(import_module(module), name)).parameters)
+            return list(_signature(class_path))
 
         known: dict[str, Iterable[str]] = {"model": MODULES, "data": DATAMODULES}
         flags = [
@@ -154,20 +177,23 @@ class TrainerCLI(LightningCLI):
     def _take_defaults(self) -> None:
         """Let the checkpoint's hyperparameters be the defaults of the model's arguments."""
         wrote = self.checkpoint.get("lit_course", {}).get("class")
-        if wrote in MODULES:
+        if self.checkpoint_path is not None and wrote in MODULES:
             init_args = MODULES[wrote].saved_arguments(self.checkpoint)
+            refuse_hidden_classes(init_args, self.checkpoint_path)
             model = {"class_path": f"{modules.__name__}.{wrote}", "init_args": init_args}
             self._parser(self.verb).set_defaults({"model": model})
 
     def _fill_in(self, model: Namespace) -> None:
         """Take from the checkpoint what a config file leaves at null."""
-        asked = MODULES.get(_class_name(model))
+        asked = _our_class(model)
         if self.checkpoint and asked is not None:
             asked.check_class(self.checkpoint)
         trained = self.checkpoint.get("hyper_parameters", {})
         given = {name: model.init_args[name] for name in trained if name in model.init_args}
         for name in (name for name, value in given.items() if value is None):
             model.init_args[name] = trained[name]
+        if self.checkpoint and asked is not None:
+            asked.check_sizes(model.init_args, self.checkpoint["state_dict"])
         changed = {name: v for name, v in given.items() if v is not None and v != trained[name]}
         for name in ("optimizer", "lr_scheduler") if self.verb == "fit" and asked else ():
             if name in changed:
@@ -191,13 +217,8 @@ class TrainerCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Our modules need data named; somebody else's may bring its own."""
-        if self._asked.get("data") is None and _class_name(self._asked.model) in MODULES:
+        if self._asked.get("data") is None and _our_class(self._asked.model) is not None:
             raise UsageError("no data is named: give --config FILE, or --data NAME")
-        strategy = str(self._asked.trainer.strategy)
-        if strategy.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
-            raise UsageError(f"strategy {strategy} is for notebooks: give --trainer.strategy ddp")
-        if self._asked.test_best and self._asked.trainer.enable_checkpointing is False:
-            raise UsageError("test_best tests the best checkpoint: leave enable_checkpointing on")
 
     def instantiate_classes(self) -> None:
         """Build model, data and Trainer; an error is that of the class, not of the parser."""
@@ -227,8 +248,7 @@ class TrainerCLI(LightningCLI):
         try:
             return self._instantiate_trainer(config, list(self._callbacks()))
         except Exception:  # whatever it was, it is raised again
-            if self.folder is not None:
-                runs.release(self.folder)
+            self._give_back()
             raise
 
     def _check_data(self) -> None:
@@ -237,6 +257,12 @@ class TrainerCLI(LightningCLI):
         if ours and _is_first_process():
             self.datamodule.prepare_data()
             self.datamodule.setup(self.verb)
+            tests = self.verb == "fit" and self._asked.test_best
+            if tests and not self.datamodule.split_sizes["test"]:
+                raise UsageError(
+                    "test_best needs rows to test on, and the data holds none out: give test_size "
+                    "(a fraction or a count) if it has one, or leave test_best out"
+                )
 
     def _make_folder(self) -> Path | None:
         """Where this run writes; only the first process makes it, a fast_dev_run writes nothing."""
@@ -251,7 +277,8 @@ class TrainerCLI(LightningCLI):
         named = self.runs / self._asked.name
         if resumed and (not self.named or resumed.parent.resolve() == named.resolve()):
             return resumed
-        return runs.claim(self.runs, self._asked.name)
+        self.claimed = runs.claim(self.runs, self._asked.name)
+        return self.claimed
 
     def _logger(self) -> TensorBoardLogger | bool:
         if self.folder is None:
@@ -264,6 +291,11 @@ class TrainerCLI(LightningCLI):
             purge_step=self.checkpoint.get("global_step"),
         )
 
+    @property
+    def _keeps_best(self) -> bool:
+        trainer = self._asked.trainer
+        return trainer.enable_checkpointing is not False and not trainer.fast_dev_run
+
     def _callbacks(self) -> Iterator[Callback]:
         trainer = self._asked.trainer
         yield StopOnSignal()
@@ -272,15 +304,14 @@ class TrainerCLI(LightningCLI):
             yield LambdaCallback(setup=self._check_agreement)
         if trainer.enable_progress_bar is not False:
             yield RunProgress()
-        keeps_best = trainer.enable_checkpointing is not False and not trainer.fast_dev_run
-        yield Results(self.folder, test_follows=self._asked.test_best and keeps_best)
+        yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
         if self.verb == "predict" and self.folder is not None:
             yield PredictionFile(self.folder / "predictions.csv")
         if self.verb != "fit":
             return
         yield RunPlan()
         yield FiniteCheck()
-        if keeps_best:
+        if self._keeps_best:
             folder = None if self.folder is None else (self.folder / runs.CHECKPOINTS).absolute()
             yield BestCheckpoint(folder)
         if trainer.logger not in (False, []) and not trainer.fast_dev_run:
@@ -302,9 +333,41 @@ class TrainerCLI(LightningCLI):
 
     # ------------------------------------------------------------- running it
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run the verb; what fails before its first batch is done leaves no folder behind."""
+        try:
+            super()._run_subcommand(subcommand)
+        except BaseException as error:  # an interrupt too; it is raised again
+            if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+                error.filename = self.folder  # TensorBoard's writer does not say what it wrote
+            if not self._batches_done:
+                self._give_back()
+            raise
+
+    @property
+    def _batches_done(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+
+    def _give_back(self) -> None:
+        if self.claimed is not None:
+            runs.release(self.claimed)
+
     def after_fit(self) -> None:
-        """With ``--test_best``, test the best checkpoint of this very run."""
+        """Refuse to call nothing a fit; with ``--test_best``, test the best checkpoint of it."""
+        if not self._batches_done:
+            raise ValueError(
+                "the fit ended before its first batch: look at max_time and at the training loader"
+            )
         best = best_path(self.trainer)
+        if self._keeps_best and not best:
+            lacking = (
+                f"no best checkpoint: {getattr(self.model, 'monitored', 'what it monitors')} was "
+                "never reported; last.ckpt holds the last state (see check_val_every_n_epoch and "
+                "val_check_interval)"
+            )
+            if self._asked.test_best:
+                raise ValueError(lacking)
+            rank_zero_info(lacking)
         if self._asked.test_best and best:
             self.trainer.test(
                 self.model,
@@ -336,6 +399,26 @@ def _values(args: list[str], *flags: str) -> Iterator[str]:
 
 def _is_first_process() -> bool:
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
+
+
+def _signature(class_path: str) -> Mapping[str, inspect.Parameter]:
+    module, _, name = class_path.rpartition(".")
+    return inspect.signature(getattr(import_module(module), name)).parameters
+
+
+def _null_is_default(part: Namespace) -> None:
+    """Null is not given: where a default is something else, it is taken."""
+    for name, parameter in _signature(part.class_path).items():
+        default = parameter.default
+        if default is not parameter.empty and part.init_args.get(name, default) is None:
+            part.init_args[name] = default
+
+
+def _our_class(model: Namespace) -> type[modules.SupervisedModule] | None:
+    """The class if it is one of ours; another of the same name is not."""
+    module, _, name = str(model.class_path).rpartition(".")
+    asked = getattr(import_module(module), name)  # the parser has imported it
+    return asked if asked in MODULES.values() else None
 
 
 def _class_name(model: Namespace) -> str:

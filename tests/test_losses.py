@@ -169,7 +169,7 @@ def test_regression_losses_equal_torch():
     [
         (("focall",), "unknown loss 'focall'; did you mean 'focal'"),
         (("focal", {"gama": 1.0}), "unknown option of loss 'focal' 'gama'; did you mean 'gamma'"),
-        (("focal", {"gamma": -1.0}), "gamma must be at least 0, found -1.0"),
+        (("focal", {"gamma": -1.0}), "gamma must be at least 0 and finite, found -1.0"),
         (("focal", {"gamma": "two"}), "loss 'focal' refuses its options"),
         (("focal", {"alpha": 1.5}), "one alpha is a share in .0, 1., found 1.5"),
         (("focal", {"alpha": [0.5, -0.5]}), "must not be negative"),
@@ -192,8 +192,8 @@ def test_wrong_classification_losses_are_refused(arguments, message):
         ("mae", {}, "unknown loss 'mae'; did you mean 'mse'"),
         ("mse", {"delta": 1.0}, "unknown option of loss 'mse' 'delta'\nknown: none"),
         ("huber", {"beta": 1.0}, "unknown option of loss 'huber' 'beta'"),
-        ("huber", {"delta": 0.0}, "delta must be above 0, found 0.0"),
-        ("smooth_l1", {"beta": -1.0}, "beta must be at least 0, found -1.0"),
+        ("huber", {"delta": 0.0}, "delta must be above 0 and finite, found 0.0"),
+        ("smooth_l1", {"beta": -1.0}, "beta must be at least 0 and finite, found -1.0"),
     ],
 )
 def test_wrong_regression_losses_are_refused(name, options, message):

@@ -1,6 +1,7 @@
 """A run's folder: claimed once, found again."""
 
 import os
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,13 +33,21 @@ def test_starts_at_the_same_moment_get_folders_of_their_own(tmp_path):
     assert sorted(path.name for path in claimed) == sorted(f"version_{i}" for i in range(40))
 
 
-def test_a_folder_is_given_back_only_while_it_is_empty(tmp_path):
-    empty, full = runs.claim(tmp_path, "a"), runs.claim(tmp_path, "a")
-    (full / "config.yaml").touch()
-    runs.release(empty)
-    runs.release(full)
-    assert not empty.exists()
-    assert full.exists()
+def test_a_folder_is_given_back_with_what_a_start_writes_and_nothing_else(tmp_path):
+    started, used = runs.claim(tmp_path, "a"), runs.claim(tmp_path, "a")
+    for folder in (started, used):
+        for name in ("config.yaml", "hparams.yaml", "events.out.tfevents.1.host.2.0"):
+            (folder / name).touch()
+        (folder / "checkpoints").mkdir()
+    (used / "checkpoints/best.ckpt").touch()
+    runs.release(used)
+    assert [path.name for path in used.rglob("*.*")] == ["best.ckpt"]
+    runs.release(started)
+    assert not started.exists()
+    shutil.rmtree(used)
+    runs.release(used)
+    assert not (tmp_path / "a").exists(), "a name without a run"
+    assert runs.claim(tmp_path, "a").name == "version_0"
 
 
 def test_what_ckpt_path_may_say(tmp_path):

@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Column, Table
+from torch import Tensor
 
+from lit_course import checkpoints
 from lit_course.callbacks.best_checkpoint import best_path
 
 
@@ -33,15 +34,16 @@ class Results(Callback):
         self._fitted: dict[str, dict[str, float]] = {}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write and show the best and the last numbers."""
-        if not trainer.is_global_zero or _is_rehearsal(trainer):
+        """Write and show the best and the last numbers, if anything was trained."""
+        trained = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        if not trainer.is_global_zero or _is_rehearsal(trainer) or not trained:
             return
         last = getattr(pl_module, "reported", None) or _floats(trainer.callback_metrics)
         best, title = last, "last"
         path = best_path(trainer)
         # Only modules of ours put their numbers into checkpoints, and nothing but plain values.
         if path and hasattr(pl_module, "monitored"):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = checkpoints.read(path)
             best = checkpoint["lit_course"]["metrics"]
             title = f"best (epoch {checkpoint['epoch'] + 1})"
         self._fitted = {title: best, "last": last}
@@ -82,18 +84,24 @@ class Results(Callback):
     def _show(self, columns: Mapping[str, Mapping[str, float]]) -> None:
         for table in _tables(columns):
             Console().print(table)
+        values = (item for column in columns.values() for item in column.items())
+        if undefined := {name for name, value in values if math.isnan(value)}:
+            text = f"nan: not defined on so few samples or classes: {', '.join(sorted(undefined))}"
+            Console().print(text, soft_wrap=True, highlight=False)
         if self.folder is not None:
             Console().print(f"run: {self.folder}", soft_wrap=True, highlight=False)
 
 
-def _floats(metrics: Mapping[str, torch.Tensor]) -> dict[str, float]:
+def _floats(metrics: Mapping[str, Tensor]) -> dict[str, float]:
     # The learning-rate monitor puts its rates among the metrics.
     return {name: float(value) for name, value in metrics.items() if not name.startswith("lr-")}
 
 
 def _tables(columns: Mapping[str, Mapping[str, float]]) -> Iterator[Table]:
-    """A table with a row for each value, then one with a row for each class, if there are any."""
+    """A table with a row for each value, and one with a row for each class; none without rows."""
     names = sorted({name for values in columns.values() for name in values})
+    if not names:
+        return
     table = Table("metric", *(Column(title, justify="right") for title in columns))
     for name in (name for name in names if name.count("/") < 2):
         table.add_row(name, *(_cell(values.get(name)) for values in columns.values()))

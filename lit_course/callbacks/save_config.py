@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
+import torch
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
@@ -27,5 +31,26 @@ class SaveConfig(SaveConfigCallback):
         while path.exists():
             number += 1
             path = self.folder / f"config_resume_{number}.yaml"
-        self.parser.save(self.config, str(path), skip_none=False)
+        try:
+            self.parser.save(_plain(self.config), str(path), skip_none=False)
+        except yaml.YAMLError as error:
+            raise ValueError(
+                f"the configuration cannot be written into {path}: {error}\n"
+                "give numbers and names, or build that object in a class of your own"
+            ) from error
         self.already_saved = True
+
+
+def _plain(value: Any) -> Any:
+    """Enums and devices, which some callbacks have for defaults, as plain values."""
+    if isinstance(value, Namespace):
+        return Namespace(  # type: ignore[no-untyped-call]
+            **{key: _plain(item) for key, item in vars(value).items()}
+        )
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, torch.device):
+        return str(value)
+    return value

@@ -16,7 +16,9 @@ class StopEarly(EarlyStopping):
     """
 
     def __init__(self, patience: int = 5, min_delta: float = 0.0) -> None:
-        super().__init__(monitor="val/loss", patience=patience, min_delta=min_delta)
+        # Not strict: a training that ends within an epoch has not validated, which is no fault. The
+        # module refuses a monitor that is never reported.
+        super().__init__(monitor="val/loss", patience=patience, min_delta=min_delta, strict=False)
 
     @property
     def state_key(self) -> str:

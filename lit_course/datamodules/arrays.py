@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lit_course.datamodules.base import SupervisedDataModule
+from lit_course.datamodules.expansion import UnsoundFileError, check_expansion
 from lit_course.datamodules.samples import Samples, Split
 
 
@@ -93,12 +93,19 @@ def _read_npz(path: str | PathLike[str]) -> tuple[Any, Any]:
     if not is_zipfile(path):
         raise ValueError(f"{path} is not an .npz file: write one with np.savez(path, X=X, y=y).")
     try:
+        with ZipFile(path) as file:
+            check_expansion(Path(path), sum(member.file_size for member in file.infolist()))
         with np.load(path, allow_pickle=False) as arrays:
             if "X" in arrays and "y" in arrays:
                 return arrays["X"], arrays["y"]
             found = ", ".join(arrays) or "none"
-    except (ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} holds an array that cannot be read: {error}.") from error
+    except UnsoundFileError:
+        raise
+    # Of a damaged file zipfile, zlib and NumPy raise whatever they stumble on; MemoryError too,
+    # for a header that declares more than there is.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path} holds an array that cannot be read: {reason}.") from error
     raise ValueError(f"{path} must hold arrays named X and y, found: {found}.")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lit_course.datamodules.batches import Batches
@@ -45,6 +46,10 @@ class SupervisedDataModule(LightningDataModule, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, found {batch_size}.")
+        if not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
+            raise ValueError(f"seed must be an integer of 64 bits, found {seed}.")
         self.batch_size = batch_size
         self.val_size = val_size
         self.test_size = test_size
@@ -75,11 +80,29 @@ class SupervisedDataModule(LightningDataModule, ABC):
         """Load the data once; refuse a stage that has no rows to work on."""
         if self._splits is None:
             self._splits = self.load()
-        needed = {"validate": "val", "test": "test"}.get(stage or "")
+        verb = str(getattr(stage, "value", stage))  # the Trainer's stage is an enum
+        needed = {"validate": "val", "test": "test"}.get(verb)
         if needed is not None and len(self._splits[needed]) == 0:
             raise ValueError(
-                f"{type(self).__name__} has no rows to {stage} on: hold some out with "
+                f"{type(self).__name__} has no rows to {verb} on: hold some out with "
                 f"{needed}_size (a fraction or a count), or choose data that has them."
+            )
+        if verb == "fit":
+            self._check_training_rows(len(self._splits["train"]))
+
+    def _check_training_rows(self, rows: int) -> None:
+        if rows < 2:
+            raise ValueError(
+                f"At least 2 rows are needed to learn from, found {rows} to train on: give more "
+                "data, or hold out less with val_size and test_size."
+            )
+        counts = self.class_counts
+        if counts is not None and (absent := (counts == 0).nonzero().flatten().tolist()):
+            names = self.schema["class_names"] or range(len(counts))
+            listed = ", ".join(str(names[c]) for c in absent[:5]) + ", …" * (len(absent) > 5)
+            rank_zero_warn(
+                f"{len(absent)} of {len(counts)} classes have no training row: {listed}; labels "
+                "count from 0 without gaps"
             )
 
     def train_dataloader(self) -> Batches:

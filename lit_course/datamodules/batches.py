@@ -101,6 +101,12 @@ class Batches(Iterable[Batch]):
         return sum(1 for _ in self._windows())
 
     @property
+    def last_batch(self) -> int:
+        """Rows of the last batch of an epoch; the least of all processes."""
+        rest = 0 if self.drop_last else self.num_samples % (self.world_size * self.batch_size)
+        return rest // self.world_size or self.batch_size
+
+    @property
     def sampler(self) -> Batches | SequentialSampler:
         """What Lightning asks about the order.
 

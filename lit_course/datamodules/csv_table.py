@@ -17,6 +17,8 @@ from lit_course.names import nearest
 
 # An integer column with more values than this is a quantity, unless told otherwise.
 MAX_CLASSES = 20
+# So many a network can have, whatever the number of rows.
+FEW_CLASSES = 1000
 
 
 class CSVDataModule(SupervisedDataModule):
@@ -148,7 +150,14 @@ class CSVDataModule(SupervisedDataModule):
         labels = torch.from_numpy(columns[0].cast(pl.Int64).to_numpy(writable=True))
         if boolean:
             return labels, 2, ["false", "true"]
-        return labels, int(labels.max()) + 1, None
+        largest = int(labels.max())
+        if largest >= max(len(labels), FEW_CLASSES):
+            raise ValueError(
+                f"Class labels are 0..C-1, and column {columns[0].name!r} holds {largest} in "
+                f"{len(labels)} rows: number the classes from 0 without gaps, or set task to "
+                "regression."
+            )
+        return labels, largest + 1, None
 
 
 def _tensor(table: pl.DataFrame) -> Tensor:

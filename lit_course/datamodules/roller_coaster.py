@@ -21,9 +21,11 @@ class RollerCoasterDataModule(SupervisedDataModule):
     """
 
     def __init__(self, noise: float = 3.0, num_points: int = 20, *, seed: int = 0) -> None:
-        super().__init__(batch_size=num_points, val_size=0, test_size=0, shuffle=False, seed=seed)
         if num_points < 2:
             raise ValueError(f"num_points must be at least 2, found {num_points}.")
+        if noise < 0:
+            raise ValueError(f"noise is a standard deviation, at least 0, found {noise}.")
+        super().__init__(batch_size=num_points, val_size=0, test_size=0, shuffle=False, seed=seed)
         self.noise = noise
         self.num_points = num_points
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,10 +73,10 @@ class Samples:
                 f"X and y must have one row per sample, found shapes {tuple(self.x.shape)} and "
                 f"{tuple(self.y.shape)}."
             )
-        if len(self) < 2 or self.in_features == 0:
+        if len(self) == 0 or self.in_features == 0:
             raise ValueError(
-                "At least 2 rows and 1 feature are needed to learn from, "
-                f"found {len(self)} and {self.in_features}."
+                f"At least 1 row and 1 feature are needed, found {len(self)} and "
+                f"{self.in_features}."
             )
         _check_names("feature_names", self.feature_names, self.in_features)
         self._check_finite("X", self.x.flatten(1), self.feature_names)
@@ -96,7 +97,10 @@ class Samples:
 
     def _check_labels(self, num_classes: int) -> None:
         if num_classes < 2:
-            raise ValueError(f"At least 2 classes are needed, found {num_classes}.")
+            raise ValueError(
+                f"At least 2 classes are needed, found {num_classes}: give num_classes if there "
+                "are more than the labels show."
+            )
         _check_names("class_names", self.class_names, num_classes)
         if self.y.ndim != 1:
             raise ValueError(
@@ -163,3 +167,6 @@ class Split:
 def _check_names(what: str, names: list[str] | None, expected: int) -> None:
     if names is not None and len(names) != expected:
         raise ValueError(f"{what} must have {expected} entries, found {len(names)}.")
+    repeated = [name for name, count in Counter(names or ()).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{what} must differ, found {repeated[0]!r} more than once: rename one.")

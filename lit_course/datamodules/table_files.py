@@ -7,6 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
+from lit_course.datamodules.expansion import UnsoundFileError, check_expansion
+
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -24,21 +26,33 @@ def read_table(file: str) -> pl.DataFrame:
     suffix = path.suffix.lower()
     if suffix != ".parquet" and suffix not in SEPARATORS:
         raise ValueError(f"{path} must end in .csv, .tsv or .parquet, found {suffix!r}.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give a file in it.")
     if not path.is_file():
         raise FileNotFoundError(f"No file {path} (looked from {Path.cwd()}).")
     try:
         if suffix == ".parquet":
-            table = pl.read_parquet(path)
+            table = _read_parquet(path)
         else:
             table = _read_text(path, SEPARATORS[suffix])
     except pl.exceptions.NoDataError as error:
         raise ValueError(f"{path} is empty: a header and rows are needed.") from error
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
+    except UnsoundFileError:
+        raise
+    # A damaged file may set off any error of polars, or a panic, which is no Exception even.
+    except (Exception, pl.exceptions.PanicException) as error:
+        reason = str(error).partition("\n")[0][:300] or type(error).__name__
         raise ValueError(f"{path} cannot be read as a {suffix} table: {reason}.") from error
     if table.is_empty():
         raise ValueError(f"{path} has a header but no rows.")
     return table
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    table = pl.scan_parquet(path)
+    num_values = table.select(pl.len()).collect().item() * len(table.collect_schema())
+    check_expansion(path, 8 * num_values)
+    return table.collect()
 
 
 def _read_text(path: Path, separator: str) -> pl.DataFrame:
@@ -48,8 +62,12 @@ def _read_text(path: Path, separator: str) -> pl.DataFrame:
     ).row(0)
     repeated = [repr(name) for name, count in Counter(header).items() if count > 1]
     if repeated:
-        raise ValueError(
+        raise UnsoundFileError(
             f"{path} has several columns of one name, {', '.join(repeated)}: rename them."
         )
     # Types are inferred from every row: text in the last one must not surprise the first thousand.
-    return pl.read_csv(path, separator=separator, infer_schema_length=None)
+    table = pl.read_csv(path, separator=separator, infer_schema_length=None)
+    if len(header) == table.width:  # polars leaves quotes within quotes of a header doubled
+        names = zip(header, table.columns, strict=True)
+        table.columns = [found if said is None else said for said, found in names]
+    return table

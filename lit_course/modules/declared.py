@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from lit_course import checkpoints
 from lit_course.metrics import (
     higher_is_better,
 )
@@ -121,9 +121,11 @@ class DeclaredModule(OptimizedModule):
             said = getattr(data, size, None)
             own = getattr(self, size)
             if own is None and said is None:
+                holds = f"{type(data).__name__} has none: are its targets what this model learns?"
                 raise ValueError(
-                    f"{type(self).__name__} needs {size}, and no data module says it: "
-                    f"give {size}=..., or a data module with that attribute"
+                    f"{type(self).__name__} needs {size}, and "
+                    + (holds if hasattr(data, size) else "no data module says it")
+                    + f"\ngive {size}=..., or a data module with that attribute"
                 )
             if own is None:
                 said = plain(size, said)
@@ -143,6 +145,15 @@ class DeclaredModule(OptimizedModule):
     def is_built(self) -> bool:
         """Whether the sizes were known and the layers are made."""
         return "network" in self._modules
+
+    def check_built(self) -> None:
+        """Refuse to go on without layers, naming the sizes that are not known."""
+        if not self.is_built:
+            missing = [size for size in self.SIZES if getattr(self, size) is None]
+            raise RuntimeError(
+                f"{type(self).__name__} has no layers yet: give {', '.join(missing)}, "
+                "or fit it with a data module that says them"
+            )
 
     def _build(self) -> None:
         self.network = self.configure_network()
@@ -173,12 +184,7 @@ class DeclaredModule(OptimizedModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw features ``(B, ...)`` to the network's outputs."""
-        if not self.is_built:
-            missing = [size for size in self.SIZES if getattr(self, size) is None]
-            raise RuntimeError(
-                f"{type(self).__name__} has no layers yet: give {', '.join(missing)}, "
-                "or fit it with a data module that says them"
-            )
+        self.check_built()
         return self.network(x)  # type: ignore[no-any-return]  # nn.Module's call is untyped
 
     # ------------------------------------------------------------- checkpoints
@@ -260,6 +266,29 @@ class DeclaredModule(OptimizedModule):
             )
 
     @classmethod
+    def weight_shapes(cls, arguments: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the largest weights that a class would make of its arguments, by their names.
+
+        Known before anything is allocated. A class with a network of its own need not know.
+        """
+        return {}
+
+    @classmethod
+    def check_sizes(cls, arguments: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> None:
+        """Refuse arguments that would make other weights than a checkpoint holds, or far larger.
+
+        Raises:
+            ValueError: Naming the first weight that differs.
+        """
+        for name, said in cls.weight_shapes(arguments).items():
+            held = tuple(state_dict[name].shape) if name in state_dict else None
+            if said != held:
+                raise ValueError(
+                    f"the arguments make {name} of shape {said}, the checkpoint holds "
+                    f"{held or 'none'}: leave the sizes out, or start anew with init_from"
+                )
+
+    @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # Lightning wraps it in a descriptor
         cls, checkpoint_path: str | Path, map_location: Any = None, **kwargs: Any
     ) -> Self:
@@ -272,10 +301,13 @@ class DeclaredModule(OptimizedModule):
             **kwargs: Arguments to change, as in ``LightningModule.load_from_checkpoint``.
 
         Raises:
-            ValueError: If another class wrote the file.
+            ValueError: If the file is refused (see ``checkpoints.read``), another class wrote
+                it, or its weights are not of the sizes that its hyperparameters say.
         """
         kwargs.setdefault("weights_only", True)
         # Lightning makes the module first, from arguments that may mean something else to it.
-        cls.saved_arguments(torch.load(checkpoint_path, map_location="meta", weights_only=True))
+        checkpoint = checkpoints.read(checkpoint_path, map_location="meta")
+        arguments = {**cls.saved_arguments(checkpoint), **kwargs}
+        cls.check_sizes(arguments, checkpoint["state_dict"])
         model: Self = super().load_from_checkpoint(checkpoint_path, map_location, **kwargs)
         return model

@@ -9,6 +9,12 @@ from typing import Any
 import numpy as np
 
 
+def check_size(name: str, value: int | None, least: int) -> None:
+    """Refuse a size below ``least``; None is not known yet."""
+    if value is not None and value < least:
+        raise ValueError(f"{name} must be at least {least}, found {value}")
+
+
 def plain(name: str, value: Any) -> Any:
     """Turn a hyperparameter into ``str | int | float | bool | None | list | dict``.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import comb, inf, isfinite
 from typing import Any
 
 import torch
@@ -14,11 +16,14 @@ from lit_course.metrics import (
     regression_metrics,
 )
 from lit_course.modules.base import SupervisedModule
+from lit_course.modules.hyperparameters import check_size
 from lit_course.modules.survey import Survey
 from lit_course.networks import LinearModel
 from lit_course.schedules import (
     Interval,
 )
+
+MAX_DEGREE = 64
 
 
 class LinearRegressor(SupervisedModule):
@@ -32,7 +37,8 @@ class LinearRegressor(SupervisedModule):
     Args:
         in_features: Features per sample after flattening; left out, the data module says it.
         out_features: Number of targets.
-        degree: Degree of the polynomial features: all monomials up to it, as in scikit-learn.
+        degree: Degree of the polynomial features, up to 64: all monomials up to it, as in
+            scikit-learn.
         bias: Whether there is an intercept.
         standardize: Subtract the training mean and divide by the training deviation of every
             (polynomial) feature, inside the network. ``coefficients()`` undoes it.
@@ -56,7 +62,8 @@ class LinearRegressor(SupervisedModule):
         lr_frequency: Step the schedule at every n-th of these.
         warmup_steps: The first updates run at (t + 1) / warmup_steps of the rate.
         monitor: What drives plateau schedule, best checkpoint and early stopping; null is
-            ``val/loss``, without validation data ``train/loss``.
+            ``val/loss``, without validation data ``train/loss``. Losses are without the penalty of
+            ``l1`` and ``l2``, which is reported as ``train/penalty``.
         freeze: Glob patterns over parameter names, such as ``network.linear.bias``.
         init_from: Checkpoint to start the weights from; what does not fit starts new.
         schema: Names of features and targets, filled in from the data module.
@@ -111,8 +118,11 @@ class LinearRegressor(SupervisedModule):
             raise ValueError(
                 f"out_features and degree must be at least 1, found {out_features} and {degree}"
             )
-        if l1 < 0 or l2 < 0:
-            raise ValueError(f"l1 and l2 must not be negative, found {l1} and {l2}")
+        if degree > MAX_DEGREE:
+            raise ValueError(f"degree must be at most {MAX_DEGREE}, found {degree}")
+        if not 0 <= l1 < inf or not 0 <= l2 < inf:
+            raise ValueError(f"l1 and l2 must not be negative, and finite, found {l1} and {l2}")
+        check_size("in_features", in_features, 1)
         self.in_features = in_features
         self.out_features = out_features
         self.degree = degree
@@ -147,8 +157,19 @@ class LinearRegressor(SupervisedModule):
                     f"initial_weights needs {expected} values, found {len(self.initial_weights)}: "
                     "the weights in the order of the features, then the intercept"
                 )
+            if not all(isfinite(value) for value in self.initial_weights):
+                raise ValueError(f"initial_weights must be finite, found {self.initial_weights}")
             nn.utils.vector_to_parameters(torch.tensor(self.initial_weights), parameters)
         return model
+
+    @classmethod
+    def weight_shapes(cls, arguments: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        """The shape of the weights of a ``LinearModel``."""
+        if cls.configure_network is not LinearRegressor.configure_network:
+            return {}
+        features, degree = arguments.get("in_features") or 0, arguments.get("degree", 1)
+        width = comb(features + degree, min(degree, MAX_DEGREE)) - 1  # all monomials, no constant
+        return {"network.linear.weight": (arguments.get("out_features", 1), width)}
 
     def configure_loss(self) -> nn.Module:
         """The loss by name."""
@@ -210,7 +231,11 @@ class LinearRegressor(SupervisedModule):
         Returns:
             The weight of each (polynomial) feature by name, and ``intercept``; each a float64
             tensor ``()`` for one output, ``(out_features,)`` for several.
+
+        Raises:
+            RuntimeError: If the sizes are not known yet, so that there are no weights.
         """
+        self.check_built()
         weight, intercept = self.network.original_weights()
         names = self.schema.get("feature_names") or [f"x{i}" for i in range(self.in_features or 0)]
         columns = torch.cat([weight, intercept[:, None]], 1).T

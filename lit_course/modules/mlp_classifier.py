@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -17,10 +19,16 @@ from lit_course.metrics import (
     probabilities,
 )
 from lit_course.modules.base import Stage, SupervisedModule
-from lit_course.modules.hyperparameters import plain
+from lit_course.modules.hyperparameters import check_size, plain
 from lit_course.modules.survey import Survey
 from lit_course.names import lookup
-from lit_course.networks import ACTIVATIONS, INITIALIZATIONS, MLP, NORMALIZATIONS
+from lit_course.networks import (
+    ACTIVATIONS,
+    BATCH_OF_ONE,
+    INITIALIZATIONS,
+    MLP,
+    NORMALIZATIONS,
+)
 from lit_course.schedules import (
     Interval,
 )
@@ -139,7 +147,11 @@ class MLPClassifier(SupervisedModule):
         self.declare()
 
     def _check_names(self) -> None:
-        """Refuse a name now, not once the data has said the sizes."""
+        """Refuse names and sizes now, not once the data has said the rest."""
+        check_size("in_features", self.in_features, 1)
+        check_size("num_classes", self.num_classes, 2)
+        for width in self.hidden_features:
+            check_size("each of hidden_features", width, 1)
         lookup("activation", self.activation, ACTIVATIONS)
         if self.normalization is not None:
             lookup("normalization", self.normalization, NORMALIZATIONS)
@@ -194,6 +206,20 @@ class MLPClassifier(SupervisedModule):
             output_activation="log_softmax" if self.loss_name == "nll" else self.output_activation,
             standardize=self.standardize,
         )
+
+    @classmethod
+    def weight_shapes(cls, arguments: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights of an ``MLP``."""
+        if cls.configure_network is not MLPClassifier.configure_network:
+            return {}
+        outputs = 1 if arguments.get("loss") == "bce" else arguments.get("num_classes")
+        hidden = arguments.get("hidden_features", [512, 512])
+        names = [*(f"linear{i + 1}" for i in range(len(hidden))), "output"]
+        widths = pairwise([arguments.get("in_features"), *hidden, outputs])
+        return {
+            f"network.{name}.weight": (after, before)
+            for name, (before, after) in zip(names, widths, strict=True)
+        }
 
     def configure_loss(self) -> nn.Module:
         """The loss by name, its class weights a buffer."""
@@ -271,7 +297,14 @@ class MLPClassifier(SupervisedModule):
             )
 
     def learn(self, survey: Survey) -> None:
-        """Balanced class weights: ``samples / (classes · samples of the class)``."""
+        """Balanced class weights: ``samples / (classes · samples of the class)``.
+
+        Raises:
+            ValueError: If batch normalisation would end the epoch on a batch of one sample.
+        """
+        takes_statistics = self.normalization == "batch" and not self._frozen_norms
+        if takes_statistics and survey.last_batch == 1:
+            raise ValueError(f"the last batch of an epoch has one sample: {BATCH_OF_ONE}")
         if self.class_weights != "balanced":
             return
         assert self.num_classes is not None

@@ -203,6 +203,16 @@ class OptimizedModule(LightningModule, ABC):
             warmup_steps=self.warmup_steps,
         )
 
+    def _check_monitored(self, values: Mapping[str, Tensor]) -> None:
+        name = self.monitored
+        loss = values.get(name.partition("/")[0] + "/loss")
+        # A loss that is NaN too is a training that went wrong, not a metric.
+        if name in values and values[name].isnan() and loss is not None and loss.isfinite():
+            raise ValueError(
+                f"the monitored {name} is not defined on its samples: too few, or of one class "
+                "only; hold out more of them, or monitor the loss"
+            )
+
     def advance_schedule(self, values: Mapping[str, Tensor], epoch_ended: bool) -> None:
         """Step a schedule that Lightning can't step at the right moment.
 
@@ -212,7 +222,11 @@ class OptimizedModule(LightningModule, ABC):
         Args:
             values: What was just reported, by full name.
             epoch_ended: Whether it ends a training epoch.
+
+        Raises:
+            ValueError: If the monitored value is not defined on its split.
         """
+        self._check_monitored(values)
         schedule = self.lr_schedulers()
         if not isinstance(schedule, PacedSchedule) or schedule.counts_updates:
             return

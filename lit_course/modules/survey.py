@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
@@ -13,6 +13,7 @@ import torch.distributed as distributed
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from lit_course.modules.batch import unpack
 from lit_course.scaling import ColumnStatistics, InputScaling
@@ -78,6 +79,17 @@ class Survey:
         """Number of training samples."""
         sizes: dict[str, int] | None = getattr(self._data, "split_sizes", None)
         return self._pass[2] if sizes is None else sizes["train"]
+
+    @property
+    def last_batch(self) -> int | None:
+        """Samples of an epoch's last batch on this process; None where the loader can't say."""
+        loader = self._batches
+        last: int | None = getattr(loader, "last_batch", None)
+        if isinstance(loader, DataLoader) and isinstance(loader.sampler, Sized):
+            rest = len(loader.sampler) % (loader.batch_size or 1)
+            last = loader.batch_size if loader.drop_last or not rest else rest
+        reached = last is not None and isinstance(loader, Sized) and self._limit == len(loader)
+        return last if reached else None
 
     @cached_property
     def _pass(self) -> tuple[ColumnStatistics, Tensor, int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-import torch
 from torch import nn
+
+from lit_course import checkpoints
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
@@ -57,10 +58,10 @@ def load_weights(network: nn.Module, path: str) -> list[str]:
         ValueError: If the file holds no such weights, or not one of them fits.
     """
     prefix = "network."
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = checkpoints.read(path)
     saved = {
         name.removeprefix(prefix): value
-        for name, value in checkpoint.get("state_dict", {}).items()
+        for name, value in checkpoint["state_dict"].items()
         if name.startswith(prefix)
     }
     own = network.state_dict()

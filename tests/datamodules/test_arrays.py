@@ -30,7 +30,8 @@ def test_integers_are_classes():
     assert y.dtype == torch.int64
     assert data.num_classes == 3
     assert data.schema["class_names"] == ["x", "y", "z"]
-    assert loaded(X, LABELS, num_classes=7).class_counts.tolist()[3:] == [0, 0, 0, 0]
+    with pytest.warns(UserWarning, match="4 of 7 classes have no training row: 3, 4, 5, 6"):
+        assert loaded(X, LABELS, num_classes=7).class_counts.tolist()[3:] == [0, 0, 0, 0]
     assert loaded(X, LABELS > 0).num_classes == 2
 
 
@@ -142,7 +143,7 @@ def test_refuses_half_a_data_set(arguments, message):
         ((X, LABELS.astype(float)), {"num_classes": 3}, "whole numbers: convert them to integers"),
         ((X, LABELS[:, None]), {}, r"must have shape \(N,\), found \(60, 1\)"),
         ((X[:, 0], LABELS), {}, r"found shape \(60,\)"),
-        ((X[:0], LABELS[:0]), {}, "At least 2 rows"),
+        ((X[:0], LABELS[:0]), {}, "At least 1 row and 1 feature"),
         ((X, LABELS), {"feature_names": ["a"]}, "feature_names must have 4 entries"),
     ],
 )

@@ -88,6 +88,7 @@ def test_all_other_columns_by_default(tmp_path):
         ("sign", "auto", None),
     ],
 )
+@pytest.mark.filterwarnings("ignore:2 of 5 classes have no training row")
 def test_task(table, target, task, num_classes):
     data = loaded(table, target, ["size"], task=task)
     _, y = everything(data)

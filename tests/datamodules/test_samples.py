@@ -41,8 +41,8 @@ BAD = [
     ({"x": Y}, r"one row per sample, found shape \(4,\)"),
     ({"x": X.double()}, "X must be uint8 or float32, found torch.float64"),
     ({"y": Y[:3]}, r"found shapes \(4, 2\) and \(3,\)"),
-    ({"x": X[:1], "y": Y[:1]}, "At least 2 rows and 1 feature are needed .* found 1 and 2"),
-    ({"x": X[:, :0]}, "At least 2 rows and 1 feature are needed .* found 4 and 0"),
+    ({"x": X[:0], "y": Y[:0]}, "At least 1 row and 1 feature are needed, found 0 and 2"),
+    ({"x": X[:, :0]}, "At least 1 row and 1 feature are needed, found 4 and 0"),
     ({"feature_names": ["a"]}, "feature_names must have 2 entries, found 1"),
     ({"x": with_value(X, (2, 1), NAN)}, "X holds nan in row 2, column 1: "),
     (

@@ -140,7 +140,7 @@ def classification_values(outputs, y):
 
 
 def regression_values(outputs, y):
-    outputs, y = outputs.double().squeeze(1), y.double()
+    outputs, y = outputs.detach().double().squeeze(1).numpy(), y.double().numpy()
     return {
         "loss": sk.mean_squared_error(y, outputs),
         "mae": sk.mean_absolute_error(y, outputs),

@@ -231,12 +231,13 @@ def test_the_whole_split_is_reported_whatever_the_batches(loss, outputs, make_tr
         model.network.linear.bias.fill_(2000)
         predicted = model(x)
     exact = model.loss(predicted.double(), y.double())
+    true, predicted = y.double().numpy(), predicted.double().numpy()
     expected = {
         "test/loss": float(exact),
-        "test/mae": sk.mean_absolute_error(y.double(), predicted.double()),
-        "test/mse": sk.mean_squared_error(y.double(), predicted.double()),
-        "test/rmse": sk.root_mean_squared_error(y.double(), predicted.double()),
-        "test/r2": sk.r2_score(y.double(), predicted.double()),
+        "test/mae": sk.mean_absolute_error(true, predicted),
+        "test/mse": sk.mean_squared_error(true, predicted),
+        "test/rmse": sk.root_mean_squared_error(true, predicted),
+        "test/r2": sk.r2_score(true, predicted),
     }
     for batch_size in (1, 7, 32, 101):
         (values,) = make_trainer().test(model, loader(x, y, batch_size), verbose=False)
@@ -335,7 +336,7 @@ def test_initial_weights_are_weights_then_intercepts(bias, outputs):
         ({"loss": "huber", "loss_options": {"beta": 1.0}}, "option of loss 'huber' 'beta'"),
         ({"degree": 0}, "must be at least 1, found 1 and 0"),
         ({"out_features": 0}, "must be at least 1, found 0 and 1"),
-        ({"l1": -1.0}, "l1 and l2 must not be negative, found -1.0 and 0.0"),
+        ({"l1": -1.0}, "l1 and l2 must not be negative, and finite, found -1.0 and 0.0"),
         ({"freeze": ["network.bias"]}, "matches no parameter"),
     ],
 )
@@ -343,3 +344,8 @@ def test_wrong_arguments_are_refused_at_construction(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         LinearRegressor(3, **arguments)
     assert len(str(caught.value).splitlines()) <= 5
+
+
+def test_coefficients_of_nothing_are_refused_in_words():
+    with pytest.raises(RuntimeError, match=r"no layers yet: give in_features"):
+        LinearRegressor().coefficients()
