@@ -81,7 +81,6 @@ def _show(
     file: object = None,
     line: str | None = None,
 ) -> None:
-    if local_rank():  # the first process warns of the same
-        return
     lines = [line.strip() for line in str(message).splitlines() if line.strip()]
-    print(f"warning: {lines[0] if lines else category.__name__}", file=sys.stderr)
+    if local_rank() == 0:  # the others warn of the same
+        print(f"warning: {lines[0] if lines else category.__name__}", file=sys.stderr)

@@ -346,7 +346,7 @@ class TrainerCLI(LightningCLI):
 
     @property
     def _batches_done(self) -> int:
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        return self.trainer.fit_loop.total_batch_idx + 1
 
     def _give_back(self) -> None:
         if self.claimed is not None:

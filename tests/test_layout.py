@@ -37,8 +37,8 @@ ARROWS: dict[str, set[str]] = {
     "plain_pickle": {"tensor_shapes"},
     "tensor_shapes": set(),
     "console": {"messages", "processes"},
-    "processes": set(),
     "trainer_flags": {"messages"},
+    "processes": set(),
     "runs": set(),
     "callbacks": {"checkpoint_io", "checkpoints"},
     "modules": {

@@ -155,7 +155,8 @@ def test_texts_that_only_look_like_yaml_are_fine(run, lit):
     assert done.status == 0, done.err
 
 
-def test_an_honest_configuration_may_hold_callbacks_and_loggers(lit, tmp_path):
+def test_an_honest_configuration_may_hold_callbacks_and_loggers(lit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     config = tmp_path / "c.yaml"
     config.write_text(
         "model: {class_path: MLPClassifier, init_args: {hidden_features: &a [4]}}\n"
