@@ -221,9 +221,6 @@ class TrainerCLI(LightningCLI):
         """Our modules need data named; somebody else's may bring its own."""
         if self._asked.get("data") is None and _our_class(self._asked.model) is not None:
             raise UsageError("no data is named: give --config FILE, or --data NAME")
-        strategy = str(self._asked.trainer.strategy)
-        if strategy.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
-            raise UsageError(f"strategy {strategy} is for notebooks: give --trainer.strategy ddp")
 
     def instantiate_classes(self) -> None:
         """Build model, data and Trainer; an error is that of the class, not of the parser."""

@@ -53,5 +53,8 @@ def check_trainer(verb: str, flags: Mapping[str, Any], then_test: bool) -> None:
             "trainer.barebones switches off logs, metrics and checkpoints, all that a run leaves: "
             "use it with a Trainer in Python"
         )
+    strategy = str(flags.get("strategy"))
+    if strategy.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
+        raise UsageError(f"strategy {strategy} is for notebooks: give --trainer.strategy ddp")
     if then_test and flags.get("enable_checkpointing") is False:
         raise UsageError("test_best tests the best checkpoint: leave enable_checkpointing on")

@@ -151,6 +151,7 @@ def test_no_process_in_step_has_an_empty_batch(world_size, rows):
     assert max(map(max, sizes)) <= 2
     assert all(max(step) - min(step) <= 1 for step in zip(*sizes, strict=True))
     assert rows - sum(map(sum, sizes)) < world_size
+    assert parts(world_size, rows, batch_size=2)[0].last_batch == min(map(min, sizes))
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 12])
