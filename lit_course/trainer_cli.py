@@ -1,9 +1,8 @@
-"""LightningCLI, assembled: its defaults, the run's folder, and what ``--ckpt_path`` means."""
+"""LightningCLI, assembled: its defaults, the run's folder, and what runs beside the Trainer."""
 
 from __future__ import annotations
 
 import inspect
-import os
 from argparse import ArgumentError
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
@@ -12,13 +11,13 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from lit_course import checkpoints, datamodules, modules, runs
+from lit_course import datamodules, modules, runs
 from lit_course.callbacks import (
     BestCheckpoint,
     EndTogether,
@@ -33,19 +32,11 @@ from lit_course.callbacks import (
 from lit_course.callbacks.best_checkpoint import best_path
 from lit_course.callbacks.save_config import SaveConfig
 from lit_course.checkpoint_io import AtomicCheckpointIO
-from lit_course.closed_table import (
-    DATAMODULES,
-    MODULES,
-    refuse_foreign_classes,
-    refuse_hidden_classes,
-)
+from lit_course.closed_table import DATAMODULES, MODULES
 from lit_course.config_files import read_config
+from lit_course.given_checkpoint import GivenCheckpoint
 from lit_course.messages import UsageError, explain_parser
-from lit_course.processes import local_rank
 from lit_course.trainer_flags import check_trainer
-
-# Where the first process leaves the checkpoint that it found for those that it starts.
-FOUND = "LIT_COURSE_CKPT_PATH"
 
 
 class TrainerCLI(LightningCLI):
@@ -59,10 +50,8 @@ class TrainerCLI(LightningCLI):
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
         self.named = any(_values(args, "--name"))
-        self.checkpoint_path: Path | None = None
+        self.given: GivenCheckpoint | None = None
         self.claimed: Path | None = None  # the folder of a new run
-        self.checkpoint: dict[str, Any] = {}
-        self.changed: list[str] = []  # what was given otherwise than in the checkpoint
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             save_config_callback=None,
@@ -118,34 +107,25 @@ class TrainerCLI(LightningCLI):
         name = said.get("name") or (configs[-1].stem if configs else None)
         self.runs = Path(said.get("runs") or "lightning_logs")
         asked = said.get("ckpt_path")
-        if asked == "":
-            raise UsageError("ckpt_path is empty: give best, last, a run's folder or a file")
         if asked is not None:
             prefer = "last" if self.verb == "fit" else "best"
-            # What is newest may be another file by the time that the other processes look for it.
-            found = os.environ.pop(FOUND, None) if local_rank() else None
-            self.checkpoint_path = Path(found or runs.resolve(asked, self.runs, name, prefer))
-            os.environ[FOUND] = str(self.checkpoint_path)
-            self.checkpoint = checkpoints.read(self.checkpoint_path)
-            run = runs.run_of(self.checkpoint_path)
-            if run is not None:
-                runs.check_links(run)
-            if not configs and run is not None and (run / runs.CONFIG).is_file():
-                refuse_foreign_classes(run / runs.CONFIG)
-                given.insert(1, f"--config={run / runs.CONFIG}")
+            self.given = GivenCheckpoint.find(asked, self.runs, name, prefer)
+            if not configs and (own := self.given.config) is not None:
+                given.insert(1, f"--config={own}")
+            if (model := self.given.model) is not None:
+                self._parser(self.verb).set_defaults({"model": model})
         elif self.verb != "fit":
             raise UsageError(
                 f"{self.verb} needs a trained model: --ckpt_path best, last, a run's folder or a "
                 f"file{runs.newest(self.runs)}"
             )
-        self._take_defaults()
         try:
             self.config = parser.parse_args(given)
         except ArgumentError as error:
             raise UsageError(self._explain(str(error))) from error
         config = self.config[self.verb]
-        if config.get("model") is not None:
-            self._fill_in(config.model)
+        if self.given is not None and config.get("model") is not None:
+            self.given.fill_in(config.model, _our_class(config.model), self.verb == "fit")
         for part in (config.get("model"), config.get("data")):
             if part is not None:
                 _null_is_default(part)
@@ -174,38 +154,6 @@ class TrainerCLI(LightningCLI):
             for flag in action.option_strings
         ]
         return explain_parser(text, flags, lambda key: list(known.get(key, ())), arguments)
-
-    def _take_defaults(self) -> None:
-        """Let the checkpoint's hyperparameters be the defaults of the model's arguments."""
-        wrote = self.checkpoint.get("lit_course", {}).get("class")
-        if self.checkpoint_path is not None and wrote in MODULES:
-            init_args = MODULES[wrote].saved_arguments(self.checkpoint)
-            refuse_hidden_classes(init_args, self.checkpoint_path)
-            model = {"class_path": f"{modules.__name__}.{wrote}", "init_args": init_args}
-            self._parser(self.verb).set_defaults({"model": model})
-
-    def _fill_in(self, model: Namespace) -> None:
-        """Take from the checkpoint what a config file leaves at null."""
-        asked = _our_class(model)
-        if self.checkpoint and asked is not None:
-            asked.check_class(self.checkpoint)
-        trained = self.checkpoint.get("hyper_parameters", {})
-        given = {name: model.init_args[name] for name in trained if name in model.init_args}
-        for name in (name for name, value in given.items() if value is None):
-            model.init_args[name] = trained[name]
-        if self.checkpoint and asked is not None:
-            asked.check_sizes(model.init_args, self.checkpoint["state_dict"])
-        changed = {name: v for name, v in given.items() if v is not None and v != trained[name]}
-        self.changed = [
-            f"{name}: {v}, in the checkpoint {trained[name]}" for name, v in changed.items()
-        ]
-        for name in ("optimizer", "lr_scheduler") if self.verb == "fit" and asked else ():
-            if name in changed:
-                raise UsageError(
-                    f"the checkpoint was trained with {name} {trained[name]}, asked for is "
-                    f"{changed[name]}, which its state does not fit: to start anew from "
-                    "its weights, give it as --model.init_from instead of --ckpt_path"
-                )
 
     def _parse_ckpt_path(self) -> None:
         """LightningCLI's own reading lets a checkpoint override explicit flags; ours does not."""
@@ -268,12 +216,12 @@ class TrainerCLI(LightningCLI):
 
     def _make_folder(self) -> Path | None:
         """Where this run writes; only the first process makes it, a fast_dev_run writes nothing."""
-        resumed = None if self.checkpoint_path is None else runs.run_of(self.checkpoint_path)
+        resumed = None if self.given is None else self.given.run
         if self._asked.trainer.fast_dev_run:
             return None
         if self.verb != "fit":
-            assert self.checkpoint_path is not None
-            return resumed or self.checkpoint_path.parent
+            assert self.given is not None
+            return resumed or self.given.path.parent
         if not _is_first_process():
             return None
         named = self.runs / self._asked.name
@@ -290,7 +238,7 @@ class TrainerCLI(LightningCLI):
             name=self.folder.parent.name,
             version=self.folder.name,
             default_hp_metric=False,
-            purge_step=self.checkpoint.get("global_step"),
+            purge_step=None if self.given is None else self.given.contents.get("global_step"),
         )
 
     @property
@@ -302,8 +250,8 @@ class TrainerCLI(LightningCLI):
         trainer = self._asked.trainer
         yield StopOnSignal()
         yield EndTogether()
-        if self.checkpoint_path is not None:
-            yield LambdaCallback(setup=self._check_agreement)
+        if self.given is not None:
+            yield LambdaCallback(setup=self.given.check_agreement)
         if trainer.enable_progress_bar is not False:
             yield RunProgress()
         yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
@@ -323,21 +271,11 @@ class TrainerCLI(LightningCLI):
         if self.folder is not None:
             yield SaveConfig(self._parser(self.verb), self._asked, self.folder)
 
-    def _check_agreement(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        """Refuse to go on from another checkpoint than the first process."""
-        own = str(self.checkpoint_path)
-        first = trainer.strategy.broadcast(own)
-        if own != first:
-            raise UsageError(
-                f"the processes of this run found different checkpoints, {first} and {own}: "
-                "give the file as --ckpt_path"
-            )
-
     # ------------------------------------------------------------- running it
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb; what fails before its first batch is done leaves no folder behind."""
-        for line in self.changed:
+        for line in self.given.changed if self.given is not None else ():
             rank_zero_info(line)
         try:
             super()._run_subcommand(subcommand)
@@ -384,7 +322,7 @@ class TrainerCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """The Trainer's arguments, with the checkpoint found and nothing but plain values read."""
         kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
-        kwargs["ckpt_path"] = None if self.checkpoint_path is None else str(self.checkpoint_path)
+        kwargs["ckpt_path"] = None if self.given is None else str(self.given.path)
         kwargs["weights_only"] = True
         if subcommand == "predict":
             kwargs["return_predictions"] = False

@@ -333,7 +333,7 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize("interval", ["epoch", "step"])
+@pytest.mark.parametrize("interval", ["epoch", pytest.param("step", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 @pytest.mark.filterwarnings("ignore:A `OneCycleLR` scheduler is using 'interval'")
 def test_every_schedule_from_the_command_line(fit, name, interval):

@@ -17,6 +17,9 @@ from test_resume import assert_same_run
 from lit_course import DigitsDataModule, MLPClassifier
 from lit_course.callbacks import RunProgress
 
+# One worker starts the server that the processes are forked from.
+pytestmark = pytest.mark.xdist_group("processes")
+
 FIT = ("fit", "--model", "MLPClassifier", "--data", "DigitsDataModule", "--name", "run")
 SMALL = (*FIT, "--model.hidden_features", "[32]", "--data.batch_size", "256")
 # More than two megabytes with Adam's state, and five batches an epoch: half of its time is saving.
@@ -186,6 +189,7 @@ def test_a_full_disk_ends_the_run(start, tiny_disk):
 
 
 def test_a_full_disk_under_the_event_file_ends_the_run(start, tiny_disk):
+    (tiny_disk / "filler").write_bytes(bytes(950_000))
     options = ("--trainer.enable_checkpointing", "false", "--trainer.log_every_n_steps", 1)
     command = start(*SMALL, *options, "--trainer.max_epochs", 100_000, runs=tiny_disk)
     assert command.status() == 1

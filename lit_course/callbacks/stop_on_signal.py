@@ -126,7 +126,10 @@ class StopOnSignal(Callback):
         """Whether any process received a signal; all must end at the same step."""
         if trainer.world_size > 1:
             received = torch.tensor(self._received, device=trainer.strategy.root_device)
-            self._received = int(trainer.strategy.reduce(received, reduce_op="max"))
+            agreed = int(trainer.strategy.reduce(received, reduce_op="max"))
+            if not agreed:
+                return False  # what came in the meantime is for the next time
+            self._received = agreed
         return self._received > 0
 
     def _end(self, trainer: Trainer) -> None:
