@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback
+from torch.utils.data import DataLoader
 
 from lit_course.cli import main
 from lit_course.trainer_cli import TrainerCLI
@@ -15,6 +16,23 @@ from lit_course.trainer_cli import TrainerCLI
 # Two workers share two cores; threads of their own on top of that make tiny layers ten times
 # slower.
 torch.set_num_threads(1)
+
+_LOADER = {name: value for name, value in vars(DataLoader).items() if name.startswith("__")}
+
+
+@pytest.fixture(autouse=True)
+def loaders_as_they_were():
+    """Lightning patches ``DataLoader`` around a loader hook, and leaves it so if the hook fails."""
+    yield
+    for name in ("__init__", "__setattr__", "__delattr__"):
+        if vars(DataLoader).get(name) is not _LOADER.get(name):
+            if name in _LOADER:
+                setattr(DataLoader, name, _LOADER[name])
+            else:
+                delattr(DataLoader, name)
+        if f"__old{name}" in vars(DataLoader):
+            delattr(DataLoader, f"__old{name}")
+
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

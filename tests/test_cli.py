@@ -140,6 +140,7 @@ def test_evaluating_says_what_fit_reported(fit, lit):
     assert len((run / "predictions.csv").read_text().splitlines()) == 1 + 270
 
 
+@pytest.mark.slow
 def test_a_new_process_finds_the_numbers_again(fit):
     """Without Lightning's memory of the fit, and with nothing but the run's folder."""
     run = fit("--test_best", "true")
@@ -351,6 +352,7 @@ def test_every_schedule_from_the_command_line(fit, name, interval):
     assert (len(set(rates)) > 1) != still
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", sorted(CLASSIFICATION_LOSSES))
 def test_every_classification_loss_from_the_command_line(lit, tmp_path, loss):
     data = tmp_path / "two.npz"
@@ -367,6 +369,7 @@ def test_every_classification_loss_from_the_command_line(lit, tmp_path, loss):
     assert metrics(tmp_path / "runs/two/version_0", "fit")["val/accuracy"] > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", sorted(REGRESSION_LOSSES))
 def test_every_regression_loss_from_the_command_line(lit, tmp_path, loss):
     done = lit(

@@ -127,7 +127,7 @@ def fit_in_python(name, x, y, options, folder, epochs=1):
 
 # All of them from Python below; from the command line a sample of them is quick.
 SAMPLED = [
-    pytest.param(case, marks=() if i % 3 == 0 else pytest.mark.slow) for i, case in enumerate(WORKS)
+    pytest.param(case, marks=() if i % 6 == 0 else pytest.mark.slow) for i, case in enumerate(WORKS)
 ]
 
 

@@ -17,9 +17,6 @@ import torch
 
 from lit_course.console import quiet
 
-# One after the other: each has processes enough for the machine.
-pytestmark = pytest.mark.xdist_group("distributed")
-
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = (
     *("--model", "MLPClassifier", "--model.hidden_features", "[16]"),

@@ -13,9 +13,6 @@ from attacks.archives import archive, edited, records
 from attacks.corpus import CORPUS
 from attacks.victim import MEGABYTES, SECONDS, Ended, Victim
 
-# One worker starts the process that opens the files.
-pytestmark = pytest.mark.xdist_group("victim")
-
 DIGITS = ("--data", "DigitsDataModule")
 VERBS = ("test", "predict", "validate", "fit")
 

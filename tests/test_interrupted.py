@@ -17,9 +17,6 @@ from test_resume import assert_same_run
 from lit_course import DigitsDataModule, MLPClassifier
 from lit_course.callbacks import RunProgress
 
-# One worker starts the server that the processes are forked from.
-pytestmark = pytest.mark.xdist_group("processes")
-
 FIT = ("fit", "--model", "MLPClassifier", "--data", "DigitsDataModule", "--name", "run")
 SMALL = (*FIT, "--model.hidden_features", "[32]", "--data.batch_size", "256")
 # More than two megabytes with Adam's state, and five batches an epoch: half of its time is saving.

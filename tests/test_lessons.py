@@ -57,7 +57,7 @@ def idx(raw: Path, name: str, header: int) -> Tensor:
 @pytest.mark.parametrize(
     "output_relu",
     [
-        pytest.param(True, id="output_relu"),
+        pytest.param(True, id="output_relu", marks=pytest.mark.slow),
         pytest.param(False, id="no_output_relu", marks=pytest.mark.slow),
     ],
 )
@@ -205,7 +205,7 @@ def split(data: SupervisedDataModule, loader: str) -> tuple[np.ndarray, np.ndarr
     return x.double().numpy(), y.double().numpy()
 
 
-@pytest.fixture(params=["linear_diabetes", "linear_boston"])
+@pytest.fixture(params=["linear_diabetes", pytest.param("linear_boston", marks=pytest.mark.slow)])
 def linear(request, fit):
     """Fit a linear configuration; returns its run and its data."""
     shared_data = None

@@ -82,7 +82,7 @@ def test_a_new_rate_is_the_new_base_times_the_present_factor(rates, name, interv
             assert new == pytest.approx(4 * old, rel=1e-9)
 
 
-@pytest.mark.parametrize("warmup", [0, 7])
+@pytest.mark.parametrize("warmup", [0, pytest.param(7, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [None, "ReduceLROnPlateau"])
 def test_a_new_rate_where_no_count_tells_the_factor(rates, name, warmup):
     chosen = ("--model.warmup_steps", warmup, *(schedule(name, "epoch") if name else ()))

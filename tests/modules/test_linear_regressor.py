@@ -78,7 +78,7 @@ def assert_same_solution(model, reference, split, make_trainer, loader):
     assert tested["test/mse"] == pytest.approx(sk.mean_squared_error(y, predicted), rel=0.01)
 
 
-@pytest.mark.parametrize("data", ["diabetes", "boston"])
+@pytest.mark.parametrize("data", ["diabetes", pytest.param("boston", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("recipe", [QUICK, MOMENTUM], ids=["L-BFGS", "momentum"])
 def test_gradient_descent_reaches_least_squares(data, recipe, fit, make_trainer, loader, request):
     split = request.getfixturevalue(data)
@@ -105,7 +105,9 @@ def test_l2_is_ridges_alpha(data, alpha, fit, request):
     assert np.linalg.norm(without - reference.coef_) > 0.01 * np.linalg.norm(reference.coef_)
 
 
-@pytest.mark.parametrize(("data", "alpha"), [("diabetes", 2.0), ("boston", 0.05)])
+@pytest.mark.parametrize(
+    ("data", "alpha"), [("diabetes", 2.0), pytest.param("boston", 0.05, marks=pytest.mark.slow)]
+)
 def test_l1_is_lassos_alpha(data, alpha, fit, request):
     x, _, y, _ = request.getfixturevalue(data)
     model = fit(x, y, l1=alpha, **MOMENTUM)
