@@ -31,7 +31,7 @@ from lit_course.callbacks import (
 )
 from lit_course.callbacks.best_checkpoint import best_path
 from lit_course.callbacks.save_config import SaveConfig
-from lit_course.checkpoint_io import AtomicCheckpointIO
+from lit_course.checkpoint_io import AtomicCheckpointIO, sweep
 from lit_course.closed_table import DATAMODULES, MODULES
 from lit_course.config_files import read_config
 from lit_course.given_checkpoint import GivenCheckpoint
@@ -228,6 +228,8 @@ class TrainerCLI(LightningCLI):
         if resumed and (not self.named or resumed.parent.resolve() == named.resolve()):
             return resumed
         self.claimed = runs.claim(self.runs, self._asked.name)
+        for kept in self.claimed.parent.glob(f"version_*/{runs.CHECKPOINTS}"):
+            sweep(kept)  # what a killed run of this name left half written
         return self.claimed
 
     def _logger(self) -> TensorBoardLogger | bool:

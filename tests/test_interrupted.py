@@ -1,5 +1,6 @@
 """However a run ends, its state is known: exit status, checkpoints, event file, nothing left."""
 
+import fcntl
 import os
 import random
 import signal
@@ -154,6 +155,20 @@ def test_killed_while_saving(start, run, tmp_path, kills, record_property):
     whole = tmp_path / "whole"
     assert start(*SAVING, "--trainer.max_epochs", epochs, runs=whole).status(300) == 0
     assert_same_run(run, whole / "run" / "version_0")
+
+
+def test_the_next_run_of_a_name_clears_what_a_killed_one_left(lit, fit):
+    """But not what somebody is writing just now."""
+    folder = fit() / "checkpoints"
+    left, written = folder / "best.ckpt.part", folder / "last.ckpt.part"
+    left.touch()
+    with written.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        fit()
+        assert not left.exists()
+        assert written.exists()
+    fit()
+    assert not written.exists()
 
 
 def _step(checkpoints: Path) -> int:
