@@ -318,6 +318,7 @@ def test_evaluating_with_a_logger_in_the_config_adds_no_folder(fit, lit, tmp_pat
 # ------------------------------------------------------------------- everything by name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_every_optimizer_from_the_command_line(fit, name):
     run = fit("--model.optimizer", name, epochs=1)
@@ -334,7 +335,8 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize("interval", ["epoch", pytest.param("step", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("interval", ["epoch", "step"])
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 @pytest.mark.filterwarnings("ignore:A `OneCycleLR` scheduler is using 'interval'")
 def test_every_schedule_from_the_command_line(fit, name, interval):

@@ -513,6 +513,7 @@ RESUMED = [
 
 @ONE_CYCLE_IN_EPOCHS
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.slow  # test_resume.py has one of each kind in the quick part
 @pytest.mark.parametrize(
     ("at_train_end", "arguments"),
     [
