@@ -345,9 +345,14 @@ def _is_first_process() -> bool:
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
-def _signature(class_path: str) -> Mapping[str, inspect.Parameter]:
+def _class(class_path: str) -> Any:
+    """The class of a path; the parser has imported it."""
     module, _, name = class_path.rpartition(".")
-    return inspect.signature(getattr(import_module(module), name)).parameters
+    return getattr(import_module(module), name)
+
+
+def _signature(class_path: str) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(_class(class_path)).parameters
 
 
 def _null_is_default(part: Namespace) -> None:
@@ -360,8 +365,7 @@ def _null_is_default(part: Namespace) -> None:
 
 def _our_class(model: Namespace) -> type[modules.SupervisedModule] | None:
     """The class if it is one of ours; another of the same name is not."""
-    module, _, name = str(model.class_path).rpartition(".")
-    asked = getattr(import_module(module), name)  # the parser has imported it
+    asked = _class(model.class_path)
     return asked if asked in MODULES.values() else None
 
 

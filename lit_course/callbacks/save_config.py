@@ -44,9 +44,8 @@ class SaveConfig(SaveConfigCallback):
 def _plain(value: Any) -> Any:
     """Enums and devices, which some callbacks have for defaults, as plain values."""
     if isinstance(value, Namespace):
-        return Namespace(  # type: ignore[no-untyped-call]
-            **{key: _plain(item) for key, item in vars(value).items()}
-        )
+        items = {key: _plain(item) for key, item in vars(value).items()}
+        return Namespace(**items)  # type: ignore[no-untyped-call]  # jsonargparse has no types
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, Enum):

@@ -54,7 +54,9 @@ def spoilt(monkeypatch):
     ours = TrainerCLI._callbacks
 
     def spoil(step, value=math.nan, behind=False):
-        callbacks = lambda self: [Spoil(step, value, behind), *ours(self)]  # noqa: E731
+        def callbacks(self):
+            return [Spoil(step, value, behind), *ours(self)]
+
         monkeypatch.setattr(TrainerCLI, "_callbacks", callbacks)
 
     return spoil
