@@ -122,7 +122,7 @@ class InputScaling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Raw features ``(B, ...)`` to floats ``(B, in_features)``."""
         x = as_float(flatten(x, self.in_features), torch.get_default_dtype())
-        return (x - self.mean) / self.std if self.standardize else x
+        return (x - self.mean).div_(self.std) if self.standardize else x
 
 
 def flatten(x: Tensor, in_features: int) -> Tensor:
@@ -147,4 +147,4 @@ def flatten(x: Tensor, in_features: int) -> Tensor:
 
 def as_float(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Convert to ``dtype``; uint8 becomes a fraction of 255."""
-    return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
+    return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)

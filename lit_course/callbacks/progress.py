@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
+from time import monotonic
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -11,15 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from torch import Tensor
 
-REDRAWS_PER_EPOCH = 20
+SECONDS_PER_REDRAW = 0.2
 LINES_PER_RUN = 20
 SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/mae")
 
 
 class RunProgress(ProgressBar):
-    """Redraws a bar about 20 times an epoch; prints about 20 lines a run into a file or pipe.
+    """Redraws a bar five times a second; prints about 20 lines a run into a file or pipe.
 
-    Reading the loss makes a device wait, so it is read when the bar is redrawn and not before.
+    Drawing takes as long as a small step, and reading the loss makes a device wait: neither is done
+    more often than an eye can follow.
 
     Args:
         console: Where to draw; None is standard output.
@@ -31,6 +34,7 @@ class RunProgress(ProgressBar):
         self._enabled = True
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._drawn = -inf
         self._line = ""
         self._epochs_done = 0
 
@@ -53,7 +57,6 @@ class RunProgress(ProgressBar):
             batches = self.total_train_batches
             total = None if batches == float("inf") else batches
             self._bar.reset(self._task, total=total, description=_epoch(trainer))
-            self._bar.refresh()
 
     def _open(self) -> None:
         self._bar = Progress(
@@ -79,9 +82,9 @@ class RunProgress(ProgressBar):
         """Redraw the bar now and then."""
         if self._bar is None or self._task is None:
             return
-        batches = self.total_train_batches
-        every = 50 if batches == float("inf") else max(1, int(batches) // REDRAWS_PER_EPOCH)
-        if (batch_idx + 1) % every == 0 or batch_idx + 1 == batches:
+        now = monotonic()
+        if now - self._drawn >= SECONDS_PER_REDRAW:
+            self._drawn = now
             loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
             values = "" if loss is None else f"loss {float(loss):.4g}  "
             values += f"lr {_learning_rate(trainer):.3g}"

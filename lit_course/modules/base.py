@@ -19,6 +19,8 @@ from lit_course.losses import ClassificationLoss
 from lit_course.modules.batch import unpack
 from lit_course.modules.declared import DeclaredModule
 from lit_course.modules.global_batch import global_mean
+from lit_course.modules.lean_loop import LeanEpochLoop
+from lit_course.modules.position import Update
 from lit_course.modules.survey import Survey
 from lit_course.modules.transfer import load_weights
 from lit_course.stage_metrics import (
@@ -37,9 +39,8 @@ class SupervisedModule(DeclaredModule):
     Every reported value ``<stage>/<metric>`` is of the whole split, never a mean of batch values.
     """
 
+    lean_loop = True  # False: Lightning's own loop over the batches, see ``lean_loop.py``
     _checked: frozenset[Stage] = frozenset()  # stages whose first batch was looked at
-    _step_loss: Tensor | None = None
-    _logged_step = -1
 
     # ------------------------------------------------------------- what a task declares
 
@@ -93,11 +94,11 @@ class SupervisedModule(DeclaredModule):
     def training_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
         """One batch of training: the loss, and the penalty if there is one."""
         # LBFGS evaluates a batch several times an update; the first one is reported.
-        first = self._step_loss is None
+        first = self._update.loss is None
         loss, weight = self._step(batch, "train", report=first)
         loss = global_mean(loss, weight)
         if first:
-            self._step_loss = loss.detach()
+            self._update.loss = loss.detach()
         penalty = self.penalty()
         return loss if penalty is None else loss + penalty
 
@@ -119,8 +120,10 @@ class SupervisedModule(DeclaredModule):
     def setup(self, stage: str) -> None:
         """Begin again: look at new data, count from zero, forget what an interrupted run left."""
         self._checked = frozenset()
-        self._logged_step = -1
+        self._update = Update()
         self._reported_before = {}
+        if stage == "fit":
+            LeanEpochLoop.install(self.trainer)
         if self.is_built:
             for metrics in (self.train_metrics, self.val_metrics, self.test_metrics):
                 metrics.reset()
@@ -153,7 +156,7 @@ class SupervisedModule(DeclaredModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Nothing of this batch is reported yet."""
-        self._step_loss = None
+        self._update.loss = None
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log the loss of a batch, without penalty, at every ``log_every_n_steps``-th update.
@@ -162,11 +165,11 @@ class SupervisedModule(DeclaredModule):
         """
         step = self.global_step
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set on construction
-        due = every and (step + 1) % every == 0 and step != self._logged_step
-        if due and self._step_loss is not None:
-            self._logged_step = step
+        due = every and (step + 1) % every == 0 and step != self._update.logged
+        if due and self._update.loss is not None:
+            self._update.logged = step
             for logger in self.loggers:
-                logger.log_metrics({"train/loss_step": float(self._step_loss)}, step)
+                logger.log_metrics({"train/loss_step": float(self._update.loss)}, step)
 
     def on_train_epoch_end(self) -> None:
         """Report the training split."""

@@ -18,7 +18,7 @@ from lit_course.metrics import (
 )
 from lit_course.modules.hyperparameters import plain
 from lit_course.modules.optimized import OptimizedModule
-from lit_course.modules.position import end_epoch, positions, take_up
+from lit_course.modules.position import Update, end_epoch, positions, take_up
 from lit_course.modules.transfer import freeze
 from lit_course.schedules import (
     Interval,
@@ -74,6 +74,7 @@ class DeclaredModule(OptimizedModule):
         self.init_from = init_from
         self.schema: dict[str, Any] = plain("schema", schema or {})
         self._frozen_norms: list[nn.Module] = []
+        self._update = Update()
         self._reported_before: dict[str, float] = {}
         self._stopped_at: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.loop import _Loop
-from torch import distributed
+from torch import Tensor, distributed
 
 from lit_course.stage_metrics import StageMetrics
+
+
+@dataclass
+class Update:
+    """The update under way; not in the module itself, which looks twice at what is set on it."""
+
+    loss: Tensor | None = None  # of its batch, without penalty, once that is known
+    logged: int = -1  # the number of the last update whose loss was logged
 
 
 def positions(metrics: StageMetrics, device: torch.device) -> list[dict[str, Any]]:
@@ -60,7 +69,7 @@ def end_epoch(loop: _FitLoop) -> None:
         _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]  # the loop's own says True
 
 
-def _random_states(device: torch.device) -> dict[str, torch.Tensor]:
+def _random_states(device: torch.device) -> dict[str, Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)

@@ -1,6 +1,7 @@
-"""The progress bar: on a terminal about 20 redraws an epoch, elsewhere plain lines."""
+"""The progress bar: on a terminal five redraws a second, elsewhere plain lines."""
 
 import io
+import itertools
 import re
 
 import pytest
@@ -11,7 +12,7 @@ from rich.progress import Progress
 from torch.utils.data import DataLoader, TensorDataset
 
 from lit_course import MLPClassifier
-from lit_course.callbacks import RunProgress
+from lit_course.callbacks import RunProgress, progress
 
 
 @pytest.fixture
@@ -32,13 +33,15 @@ def train(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
-def test_the_bar_is_redrawn_about_twenty_times_an_epoch(train, monkeypatch):
-    drawn = []
+def test_the_bar_is_redrawn_five_times_a_second_however_fast_the_steps_are(train, monkeypatch):
+    drawn, seconds = [], itertools.count(step=0.01)
     refresh = Progress.refresh
     monkeypatch.setattr(Progress, "refresh", lambda bar: (drawn.append(1), refresh(bar)))
+    monkeypatch.setattr(progress, "monotonic", lambda: next(seconds))
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    train(console, epochs=3)
-    assert 3 * 15 <= len(drawn) <= 3 * 25
+    train(console, epochs=3, batches=200)
+    expected = 3 * 200 * 0.01 / 0.2
+    assert expected <= len(drawn) <= expected + 4  # it is drawn when it opens and closes too
     shown = console.file.getvalue()
     assert re.search(r"loss .*lr 0.002", shown)
     assert "epoch 3/3" in shown

@@ -1,0 +1,195 @@
+"""The Trainer's own loop over the batches of an epoch, without what it costs to call nobody.
+
+Around each batch Lightning 2.6 offers some twenty hooks to every callback, module and strategy,
+each through a profiler, and wraps the update into closures: on a processor a quarter of the time of
+a small network's step. Here the same hooks are called in the same order with the same counters,
+those that somebody implements; the arithmetic is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.core.hooks import DataHooks
+from lightning.pytorch.loops.fetchers import _DataFetcher
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities import rank_zero_info
+from torch.optim import LBFGS
+
+# What is told of a batch, and what decides on it: the second is Lightning's own or this loop is.
+_TOLD = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
+_TRANSFER = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+_DECIDING = (
+    "training_step",
+    "optimizer_zero_grad",
+    "backward",
+    "configure_gradient_clipping",
+    "optimizer_step",
+)
+
+
+class LeanEpochLoop(_TrainingEpochLoop):
+    """The epoch loop of a Trainer, for as long as nothing asks for more than plain updates.
+
+    Else it is Lightning's own, and a line says why (see ``obstacle``).
+    """
+
+    _said: str | None = None
+    _is_lean = False
+    _hooks: dict[str, list[Callable[..., Any]]]
+    _transfers: list[Callable[[Any], Any]]
+
+    @classmethod
+    def install(cls, trainer: Trainer) -> None:
+        """Make a Trainer's loop a lean one; its counters stay."""
+        if type(trainer.fit_loop.epoch_loop) is _TrainingEpochLoop:
+            trainer.fit_loop.epoch_loop.__class__ = cls
+
+    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+        """Find out who is to be called in this epoch; callbacks may have changed the Trainer."""
+        super().on_run_start(data_fetcher)
+        reason = obstacle(self.trainer)
+        if reason not in (None, self._said):
+            rank_zero_info(f"training in Lightning's own loop: {reason}")
+        self._said = reason
+        self._is_lean = reason is None
+        self._hooks = {hook: _implemented(self.trainer, hook) for hook in _TOLD}
+        self._transfers = _transfers(self.trainer)
+
+    @torch.enable_grad()
+    def advance(self, data_fetcher: _DataFetcher) -> None:
+        """Train on one batch, as ``_TrainingEpochLoop.advance`` and what it calls do."""
+        if self.restarting or not self._is_lean:
+            return super().advance(data_fetcher)
+        trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
+        optimizer, updates = trainer.optimizers[0], self.automatic_optimization.optim_progress
+        self.val_loop.restarting = False
+
+        batch, _, _ = next(data_fetcher)
+        batch_idx = self.batch_idx + 1
+        progress.is_last_batch = data_fetcher.done
+        for transfer in self._transfers:
+            batch = transfer(batch)
+        progress.increment_ready()
+        trainer._logger_connector.on_batch_start(batch)
+        self._tell("on_train_batch_start", batch, batch_idx)
+        progress.increment_started()
+
+        updates.optimizer.step.increment_ready()
+        loss = module.training_step(batch, batch_idx)
+        updates.optimizer.zero_grad.increment_ready()
+        self._tell("on_before_zero_grad", optimizer)
+        updates.optimizer.zero_grad.increment_started()
+        # As zero_grad() does; that takes longer to enter a profiler than to do this.
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+        updates.optimizer.zero_grad.increment_completed()
+        self._tell("on_before_backward", loss)
+        loss.backward()
+        self._tell("on_after_backward")
+        self._tell("on_before_optimizer_step", optimizer)
+        optimizer.step()
+        updates.optimizer.step.increment_completed()
+
+        progress.increment_processed()
+        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        if self._num_ready_batches_reached():
+            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        self._tell("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
+        self._end_batch()
+
+    def _end_batch(self) -> None:
+        logged = self._results  # what a callback logged with `self.log`: of ours, nothing
+        if logged:
+            self.trainer._logger_connector.on_batch_end()
+        logged.batch = logged.batch_size = None
+        self.batch_progress.increment_completed()
+        if logged:
+            self.trainer._logger_connector.update_train_step_metrics()
+
+    def _tell(self, hook: str, *args: object) -> None:
+        if implemented := self._hooks[hook]:
+            attributes = vars(self.trainer.lightning_module)  # its __setattr__ looks for parameters
+            before, attributes["_current_fx_name"] = attributes["_current_fx_name"], hook
+            for call in implemented:
+                call(*args)
+            attributes["_current_fx_name"] = before
+
+
+def obstacle(trainer: Trainer) -> str | None:
+    """Why the epoch must run in Lightning's own loop; None if it need not."""
+    module = trainer.lightning_module
+    reasons = {
+        "lean_loop is off": not getattr(module, "lean_loop", False),
+        "optimization is manual": not module.automatic_optimization,
+        "the strategy is not of a single device": type(trainer.strategy)
+        is not SingleDeviceStrategy,
+        "the model is compiled": trainer.strategy.model is not module,
+        f"precision is {trainer.precision}": type(trainer.precision_plugin) is not Precision,
+        "accumulate_grad_batches is set": trainer.accumulate_grad_batches != 1,
+        "gradient_clip_val is set": bool(trainer.gradient_clip_val),
+        "a profiler listens": not isinstance(
+            trainer.profiler,  # type: ignore[attr-defined]  # set on construction
+            PassThroughProfiler,
+        ),
+        "LBFGS evaluates a batch several times": isinstance(trainer.optimizers[0], LBFGS),
+        "a callback skips the updates": trainer.fit_loop._skip_backward,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            return reason
+    for hook in (*_TOLD, *_DECIDING):
+        own = getattr(module, hook)
+        inherited = getattr(own, "__func__", None) is getattr(LightningModule, hook)
+        if not inherited and not own.__module__.startswith("lit_course.modules."):
+            return f"{type(module).__name__} has its own {hook}"
+    return None
+
+
+def _implemented(trainer: Trainer, hook: str) -> list[Callable[..., Any]]:
+    """Those who do something in a hook, in Lightning's order: callbacks, then the module."""
+    module = trainer.lightning_module
+    calls: list[Callable[..., Any]] = []
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set on construction
+        own = getattr(callback, hook)
+        if getattr(own, "__func__", None) is not getattr(Callback, hook):
+            calls.append(_bind(own, trainer, module))
+    own = getattr(module, hook)
+    if own.__func__ is not getattr(LightningModule, hook):
+        calls.append(own)
+    return calls
+
+
+def _transfers(trainer: Trainer) -> list[Callable[[Any], Any]]:
+    """What is done to a batch before it is trained on, other than leaving it where it is."""
+    selector, device = trainer._data_connector._datahook_selector, trainer.strategy.root_device
+    assert selector is not None
+    before, move, after = (getattr(selector.get_instance(hook), hook) for hook in _TRANSFER)
+    steps: list[Callable[[Any], Any]] = []
+    if before.__func__ is not DataHooks.on_before_batch_transfer:
+        steps.append(lambda batch: before(batch, 0))
+    if move.__func__ is not DataHooks.transfer_batch_to_device or device.type != "cpu":
+        steps.append(lambda batch: move(batch, device, 0))
+    if after.__func__ is not DataHooks.on_after_batch_transfer:
+        steps.append(lambda batch: after(batch, 0))
+    return steps
+
+
+def _bind(
+    hook: Callable[..., Any], trainer: Trainer, module: LightningModule
+) -> Callable[..., Any]:
+    return lambda *args: hook(trainer, module, *args)
