@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-ROWS_PER_PIECE = 4096
+_VALUES_PER_PIECE = 2**18  # 2 MB in float64: what a processor keeps near itself
 
 
 class ColumnStatistics:
@@ -34,7 +34,7 @@ class ColumnStatistics:
             x: Raw features, ``(B, D)`` or ``(B, C, ...)``, any dtype.
         """
         self._shape = x.shape[1:]
-        for piece in torch.split(x, ROWS_PER_PIECE):
+        for piece in torch.split(x, rows_per_piece(x.shape[1:])):
             columns = as_float(piece, torch.float64).transpose(0, 1).flatten(1)
             mean = columns.mean(1)
             squares = (columns - mean[:, None]).square_().sum(1)
@@ -123,6 +123,11 @@ class InputScaling(nn.Module):
         """Raw features ``(B, ...)`` to floats ``(B, in_features)``."""
         x = as_float(flatten(x, self.in_features), torch.get_default_dtype())
         return (x - self.mean).div_(self.std) if self.standardize else x
+
+
+def rows_per_piece(shape: torch.Size) -> int:
+    """How many samples of a shape to take at a time, so that copies of them stay small."""
+    return max(1, _VALUES_PER_PIECE // max(1, shape.numel()))
 
 
 def flatten(x: Tensor, in_features: int) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from lit_course.datamodules.batches import Batches
 from lit_course.datamodules.samples import Samples, Split
 from lit_course.datamodules.splits import split_rows
-from lit_course.scaling import ROWS_PER_PIECE, ColumnStatistics
+from lit_course.scaling import ColumnStatistics, rows_per_piece
 
 
 class SupervisedDataModule(LightningDataModule, ABC):
@@ -164,10 +164,11 @@ class SupervisedDataModule(LightningDataModule, ABC):
         """Count, mean and deviation of each feature, over the training split only."""
         split = self._loaded("train_statistics")["train"]
         # In pieces, because indexing copies: the split is never in memory twice.
-        pieces = Batches(split.samples.x, split.samples.y, split.rows, batch_size=ROWS_PER_PIECE)
+        x, y = split.samples.x, split.samples.y
+        pieces = Batches(x, y, split.rows, batch_size=rows_per_piece(x.shape[1:]))
         statistics = ColumnStatistics()
-        for x, *_ in pieces:
-            statistics.update(x)
+        for piece, *_ in pieces:
+            statistics.update(piece)
         return statistics
 
     @cached_property

@@ -33,6 +33,7 @@ CONTENTS = {
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
 }
+_BYTES_PER_PIECE = 2**18
 # Bytes before the values of an IDX file: a magic number and the size of each dimension, 4 each.
 IMAGE_HEADER = 16
 LABEL_HEADER = 8
@@ -138,25 +139,22 @@ class FashionMNISTDataModule(SupervisedDataModule):
         if path is None:
             raise FileNotFoundError(self._how_to_get("call prepare_data() first"))
         size, digest = CONTENTS[name]
-        with path.open("rb") as file:
-            content = file.read(2 * size)  # even an incompressible file does not grow so much
+        content = bytearray(size)
         try:
-            if path.suffix == ".gz":
-                content = zlib.decompressobj(wbits=31).decompress(content, size + 1)
+            found = _fill(content, path)
         except zlib.error as error:
             raise ValueError(f"{path} is damaged ({error}): delete it and start again.") from error
-        if len(content) != size:
-            found = f"{len(content):,}" if len(content) < size else "more"
+        if found != size:
             raise ValueError(
                 f"{path} is truncated or not of Fashion-MNIST: {size:,} unpacked bytes expected, "
-                f"{found} found. Delete it and start again."
+                f"{f'{found:,}' if found < size else 'more'} found. Delete it and start again."
             )
         if hashlib.sha256(content).hexdigest() != digest:
             raise ValueError(
                 f"{path} is damaged or not of Fashion-MNIST: it has the right size but another "
                 "SHA-256 than the original. Delete it and start again."
             )
-        return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header)
+        return torch.frombuffer(content, dtype=torch.uint8, offset=header)
 
     def _how_to_get(self, reason: str) -> str:
         return (
@@ -165,6 +163,24 @@ class FashionMNISTDataModule(SupervisedDataModule):
             "data/fashion of https://github.com/zalandoresearch/fashion-mnist, or from Debian's "
             "package dataset-fashion-mnist."
         )
+
+
+def _fill(content: bytearray, path: Path) -> int:
+    """Put a file's bytes, unpacked, where the data will stay; how many, at most one too many.
+
+    In pieces: large copies made on the way would be the peak of a whole run's memory.
+    """
+    place, filled = memoryview(content), 0
+    unpack = zlib.decompressobj(wbits=31) if path.suffix == ".gz" else None
+    with path.open("rb") as file:
+        while filled <= len(place) and (piece := file.read(_BYTES_PER_PIECE)):
+            if unpack is not None:
+                piece = unpack.decompress(piece, len(place) + 1 - filled)
+                if not piece and unpack.eof:
+                    break
+            place[filled : filled + len(piece)] = piece[: len(place) - filled]
+            filled += len(piece)
+    return filled
 
 
 def flip_and_shift(images: Tensor, max_shift: int = 2) -> Tensor:
