@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
-SAMPLES_PER_PIECE = 16384
+from lit_course.pending import ROOM, Pending
 
 
 class WeightedMean(Metric):
@@ -65,16 +65,12 @@ class StageMetrics(nn.Module):
         self.loss = WeightedMean().set_dtype(torch.float64)
         self.answer = answer
         self.check = check
-        self._clear()
-
-    def _clear(self) -> None:
-        self._pending: list[tuple[Tensor, Tensor, Tensor, Tensor | int]] = []
-        self._samples = 0
+        self._pending = Pending()
 
     @property
     def has_samples(self) -> bool:
         """Whether any were taken since ``reset``."""
-        return bool(self._pending) or self.loss.update_called
+        return self._pending.batches > 0 or self.loss.update_called
 
     def add(self, outputs: Tensor, target: Tensor, loss: Tensor, weight: Tensor | int) -> None:
         """Take one batch.
@@ -85,28 +81,26 @@ class StageMetrics(nn.Module):
             loss: The mean loss of the batch.
             weight: What that mean was divided by.
         """
-        self._pending.append((outputs.detach(), target, loss.detach(), weight))
-        self._samples += len(target)
-        if self._samples >= SAMPLES_PER_PIECE:
+        outputs = outputs.detach()
+        if not self._pending.takes(outputs, target):
+            self._feed()
+        self._pending.add(outputs, target, loss.detach(), weight)
+        if self._pending.samples >= ROOM:
             self._feed()
 
     def _feed(self) -> None:
-        if not self._pending:
+        if not self._pending.batches:
             return
-        outputs, targets, losses, weights = zip(*self._pending, strict=True)
-        loss = torch.stack(losses).double()
-        counted = isinstance(weights[0], int)
-        self.loss.update(loss, loss.new_tensor(weights) if counted else torch.stack(weights))
-        if not any(map(len, targets)):  # of several processes one may have nothing to evaluate
-            return self._clear()
-        with torch.no_grad():
-            answers, target = self.answer(torch.cat(outputs)), torch.cat(targets)
-            if self.check is not None:
-                self.check(target)
-            self.metrics.update(answers, target)
-            if self.details is not None:
-                self.details.update(answers, target)
-        self._clear()
+        outputs, target, losses, weights = self._pending.take()
+        self.loss.update(losses, weights)
+        if len(target):  # of several processes one may have nothing to evaluate
+            with torch.no_grad():
+                if self.check is not None:
+                    self.check(target)
+                answers = self.answer(outputs)
+                self.metrics.update(answers, target)
+                if self.details is not None:
+                    self.details.update(answers, target)
 
     def compute(self, details: bool = False) -> dict[str, Tensor]:
         """The value of the loss and of every metric over all samples taken since ``reset``.
@@ -124,19 +118,8 @@ class StageMetrics(nn.Module):
         """What was taken since ``reset``, as plain values and tensors, for a checkpoint."""
         if not self.has_samples:
             return {}
-        pending: dict[str, Any] = {}
-        if self._pending:
-            outputs, targets, losses, weights = zip(*self._pending, strict=True)
-            counted = isinstance(weights[0], int)
-            pending = {
-                "sizes": [len(target) for target in targets],
-                "outputs": torch.cat(outputs),
-                "targets": torch.cat(targets),
-                "losses": torch.stack(losses),
-                "weights": list(weights) if counted else torch.stack(weights),
-            }
         states = [(metric.metric_state, metric.update_count) for metric in self._metrics()]
-        return {"pending": pending, "states": states}
+        return {"pending": self._pending.state_dict(), "states": states}
 
     def resume(self, partial: Mapping[str, Any]) -> None:
         """Go on from what ``partial`` gave: the same values to the last bit."""
@@ -150,16 +133,7 @@ class StageMetrics(nn.Module):
                 parts = isinstance(value, list)
                 setattr(metric, name, [v.to(device) for v in value] if parts else value.to(device))
             metric._update_count = count
-        if pending := partial["pending"]:
-            sizes, weights = pending["sizes"], pending["weights"]
-            columns = (
-                pending["outputs"].to(device).split(sizes),
-                pending["targets"].to(device).split(sizes),
-                pending["losses"].to(device),
-                weights if isinstance(weights, list) else weights.to(device),
-            )
-            self._pending = list(zip(*columns, strict=True))
-            self._samples = sum(sizes)
+        self._pending.load_state_dict(partial["pending"], device)
 
     def _metrics(self) -> list[Metric]:
         self.metrics.values(copy_state=False)  # members of a group share their state from now on
@@ -167,7 +141,7 @@ class StageMetrics(nn.Module):
 
     def reset(self) -> None:
         """Forget all samples."""
-        self._clear()
+        self._pending.clear()
         self.loss.reset()
         self.metrics.reset()
         if self.details is not None:

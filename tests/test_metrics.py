@@ -213,7 +213,7 @@ def test_metrics_that_agree_on_the_first_batch_are_not_merged():
 def test_large_splits_are_fed_in_pieces_without_a_difference(generator, monkeypatch):
     z, y = (torch.randn(101, 1, generator=generator) for _ in range(2))
     whole = stage(regression_metrics(), regression_answers, z, y, 7)
-    monkeypatch.setattr("lit_course.stage_metrics.SAMPLES_PER_PIECE", 20)
+    monkeypatch.setattr("lit_course.stage_metrics.ROOM", 20)
     assert stage(regression_metrics(), regression_answers, z, y, 7) == pytest.approx(
         whole, rel=1e-12
     )
@@ -223,7 +223,8 @@ def test_what_is_kept_has_no_graph_and_no_place_in_checkpoints():
     taken = StageMetrics(regression_metrics(), regression_answers)
     z = torch.zeros(3, 1, requires_grad=True)
     taken.add(2 * z, torch.ones(3, 1), (2 * z).sum(), 3)
-    assert not any(kept.requires_grad for kept in taken._pending[0][:3])
+    state = taken.partial()["pending"]
+    assert not any(state[name].requires_grad for name in ("outputs", "targets", "losses"))
     assert not any(value.requires_grad for value in taken.compute().values())
     assert not taken.state_dict()
 

@@ -50,8 +50,10 @@ SETUPS = {
 def points(run: Path) -> dict[str, list[tuple[int, float]]]:
     """What TensorBoard shows of a run: for each tag its steps and values."""
     events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    # Files of the same second and process are not read in the order of writing.
     return {
-        tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+        tag: sorted((e.step, e.value) for e in events.Scalars(tag))
+        for tag in events.Tags()["scalars"]
     }
 
 
