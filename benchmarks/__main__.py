@@ -16,7 +16,8 @@ from benchmarks.group import Setting
 from benchmarks.groups import GROUPS
 from benchmarks.images import draw, unpack
 from benchmarks.machine import described, threads
-from benchmarks.results import ROOT
+from benchmarks.page import PAGE, shown
+from benchmarks.results import ROOT, rounded
 from benchmarks.rounds import ROUNDS
 from benchmarks.table import table, write
 
@@ -37,10 +38,16 @@ def main() -> None:
         default=shared if shared.is_dir() else ROOT / "data",
         help="folder that holds FashionMNIST/; random images if it does not",
     )
-    parser.add_argument("--quick", action="store_true", help="few random images, one round")
-    parser.add_argument("--output", type=Path, default=RECORD)
+    parser.add_argument(
+        "--quick", action="store_true", help="few random images, one round, to see that it works"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="another record than docs/performance.json, and no page"
+    )
     args = parser.parse_args()
-    output = args.output.resolve()
+    if args.quick and args.output is None:
+        parser.error("--quick measures nothing worth a record: give --output FILE")
+    output = RECORD if args.output is None else args.output.resolve()
     record = json.loads(output.read_text(encoding="utf-8")) if output.is_file() else {}
     with tempfile.TemporaryDirectory() as folder, threads(args.threads):
         root = Path(folder)
@@ -50,12 +57,16 @@ def main() -> None:
             images = unpack(args.data, root)
         else:
             images = draw(root)
-        setting = Setting(images, 1 if args.quick else args.rounds, args.quick)
+        setting = Setting(images, 1 if args.quick else args.rounds)
         for name in args.only:
             rounds = GROUPS[name].measure(setting)
-            record[name] = {"data": images.source, "seconds": rounds.seconds, **described()}
+            entry = {"data": images.source, "seconds": dict(rounds.seconds), **described()}
+            record[name] = rounded(entry)
             write({group: record[group] for group in GROUPS if group in record}, output)
-    print(table(record, GROUPS))
+            if output == RECORD:
+                page = PAGE.read_text(encoding="utf-8")
+                PAGE.write_text(shown(page, record, GROUPS), encoding="utf-8")
+    print(table({name: record[name] for name in args.only}, GROUPS))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,10 @@ class Setting:
     Args:
         images: What to learn.
         rounds: How often each contender runs.
-        quick: Whether to do as little as shows that it works.
     """
 
     images: Images
     rounds: int
-    quick: bool = False
 
 
 @dataclass(frozen=True)

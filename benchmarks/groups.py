@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks import training
+from benchmarks import data_path, digits, evaluation, memory, startup, training
 from benchmarks.group import Group
 
-GROUPS: dict[str, Group] = {**training.GROUPS}
+GROUPS: dict[str, Group] = {
+    **training.GROUPS,
+    "digits": digits.GROUP,
+    "data_path": data_path.GROUP,
+    "evaluation": evaluation.GROUP,
+    "startup": startup.GROUP,
+    "memory": memory.GROUP,
+}

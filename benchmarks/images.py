@@ -64,11 +64,6 @@ class Images:
         return (x - exact.mean().float()) / exact.std(correction=0).float()
 
 
-def order(rows: int, seed: int = 0) -> Tensor:
-    """The shuffled order that a data module here has in its first epoch."""
-    return torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
-
-
 def unpack(folder: Path, root: Path) -> Images:
     """Fashion-MNIST of a folder that holds ``FashionMNIST/raw/``, unpacked below ``root``."""
     (root / RAW).mkdir(parents=True)

@@ -14,7 +14,12 @@ from torch.utils.data import DataLoader
 
 from benchmarks.network import SIZES
 
-Loader = DataLoader[tuple[Tensor, Tensor]]
+Loader = DataLoader[Any]
+
+
+def order(rows: int, epoch: int = 0) -> Tensor:
+    """A shuffled order; that of the first epoch is the one that a data module here has."""
+    return torch.randperm(rows, generator=torch.Generator().manual_seed(epoch))
 
 
 def floor(samples: int, batch_size: int) -> float:

@@ -10,6 +10,7 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -23,10 +24,10 @@ VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def threads(count: int) -> Iterator[None]:
     """Let torch and every BLAS compute with so many threads, in processes started here too."""
     before = torch.get_num_threads()
-    os.environ.update(dict.fromkeys(VARIABLES, str(count)))
     torch.set_num_threads(count)
     try:
-        with threadpool_limits(count):
+        variables = dict.fromkeys(VARIABLES, str(count))
+        with threadpool_limits(count), mock.patch.dict(os.environ, variables):
             yield
     finally:
         torch.set_num_threads(before)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
@@ -30,14 +29,6 @@ def start(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             layer.reset_parameters()
-
-
-class SameStart(Callback):
-    """Lets a fit start from the weights of all other contenders."""
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw them; the layers are made by now."""
-        start(pl_module)
 
 
 def optimizer(name: str, module: nn.Module, fused: bool) -> Optimizer:

@@ -37,32 +37,33 @@ def terminal() -> Iterator[io.StringIO]:
         yield sink
 
 
-def lit_course(*args: str, drawn: str = "") -> dict[str, float]:
-    """Run a command in an empty folder of its own.
+def lit_course(*args: str, drawn: str = "", timed: bool = True) -> dict[str, float]:
+    """Run a command in an empty folder of its own, from the common start.
 
     Args:
         *args: The command line; ``{folder}`` in it is that folder.
         drawn: What the progress bar must have shown.
+        timed: Whether to look inside; else only the whole command is timed.
 
     Returns:
-        ``StageClock``'s moments, and ``start`` and ``end`` of the command.
+        ``start`` and ``end`` of the command and, if ``timed``, the moments of ``StageClock``.
     """
     with tempfile.TemporaryDirectory() as folder, terminal() as sink:
         clock = Path(folder, "clock.json")
-        flags = [arg.replace("{folder}", folder) for arg in args]
+        flags = [arg.replace("{folder}", folder) for arg in args] + clock_flags(clock) * timed
         started = time.perf_counter()
-        status = main([*flags, *timed(clock)])
+        status = main(flags)
         ended = time.perf_counter()
         if status or drawn not in sink.getvalue():
             raise RuntimeError(f"lit-course {' '.join(flags)}: {status}\n{sink.getvalue()}")
-        times: dict[str, float] = json.loads(clock.read_text(encoding="utf-8"))
+        times: dict[str, float] = json.loads(clock.read_text(encoding="utf-8")) if timed else {}
     return {**times, "start": started, "end": ended}
 
 
-def timed(clock: Path) -> list[str]:
+def clock_flags(clock: Path) -> list[str]:
     """Flags that put the clock and the common start into a command."""
     return [
-        "--trainer.callbacks+=benchmarks.network.SameStart",
+        "--trainer.callbacks+=benchmarks.same_start.SameStart",
         "--trainer.callbacks+=benchmarks.clock.StageClock",
         f"--trainer.callbacks.file={clock}",
     ]

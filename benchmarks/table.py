@@ -48,26 +48,36 @@ def _lines(
 
 
 def seconds(record: Mapping[str, Any], groups: Mapping[str, Group]) -> str:
-    """What every contender took, in Markdown: the medians that the ratios are not made of."""
-    lines = ["| group | contender | median |", "|---|---|---|"]
+    """The medians of the contenders themselves, in Markdown, a line a group."""
+    lines = ["| group | medians |", "|---|---|"]
     for name, group in groups.items():
-        for contender in record[name]["seconds"] if name in record else ():
-            median = Rounds(record[name]["seconds"]).median(contender)
-            lines.append(f"| {group.about} | {contender} | {median:.3g} |")
+        if name in record:
+            rounds = Rounds(record[name]["seconds"])
+            medians = (f"{own} {rounds.median(own):.3g}" for own in sorted(rounds.seconds))
+            lines.append(f"| {group.about.removesuffix(', against …')} | {'; '.join(medians)} |")
     return "\n".join(lines)
 
 
+def machines(record: Mapping[str, Any], groups: Mapping[str, Group]) -> str:
+    """Where, when, on what and how often was measured; a paragraph for each that differs."""
+    measured: dict[str, list[str]] = {}
+    for name in (name for name in groups if name in record):
+        entry = record[name]
+        rounds = len(next(iter(entry["seconds"].values())))
+        computing = ", ".join(f"{pool} {count}" for pool, count in entry["threads"].items())
+        versions = ", ".join(f"{package} {number}" for package, number in entry["versions"].items())
+        text = (
+            f"{entry['processor']}, {entry['cores']} cores, {entry['platform']}; threads: "
+            f"{computing}; {versions}; {entry['data']}; {rounds} rounds; {entry['date']}."
+        )
+        measured.setdefault(text, []).append(name)
+    if len(measured) == 1:
+        return next(iter(measured))
+    return "\n\n".join(f"{', '.join(names)}: {text}" for text, names in measured.items())
+
+
 def write(record: Mapping[str, Any], file: Path) -> None:
-    """Write the record: sorted, figures of four digits, each list on one line."""
-    text = json.dumps(rounded(record), indent=1, sort_keys=True)
+    """Write the record: sorted, each list on one line."""
+    text = json.dumps(record, indent=1, sort_keys=True)
     text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text)
     file.write_text(text + "\n", encoding="utf-8")
-
-
-def rounded(value: Any) -> Any:
-    """The same structure with floats of four significant digits."""
-    if isinstance(value, Mapping):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rounded(item) for item in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
-from benchmarks import loops
+from benchmarks import loops, peers
 from benchmarks.group import Group, Row, Setting
-from benchmarks.images import Images, order
+from benchmarks.images import Images
 from benchmarks.network import LEARNING_RATES, network, optimizer
 from benchmarks.program import lit_course, model_flags
 from benchmarks.rounds import Contender, Rounds, interleave
@@ -53,6 +53,10 @@ class Epoch:
         if self.optimizer == "SGD":
             contenders["course's loop"] = self.course
             contenders["usual Lightning"] = self.usual_lightning
+        else:
+            contenders["scikit-learn"] = lambda: self.peer(peers.scikit_learn)
+            if peers.HAS_SKORCH:
+                contenders["skorch"] = lambda: self.peer(peers.skorch)
         return contenders
 
     def floor(self) -> float:
@@ -64,7 +68,7 @@ class Epoch:
         model = network()
         x, y = self._standardized, self.images.y
         update = optimizer(self.optimizer, model, fused=True)
-        return loops.bare(model, x, y, order(len(x)), self.batch_size, update)
+        return loops.bare(model, x, y, loops.order(len(x)), self.batch_size, update)
 
     def lit_course(self, *flags: str, model: str = "MLPClassifier") -> float:
         """The whole program; start-up and a look at the data's statistics are not counted."""
@@ -89,6 +93,10 @@ class Epoch:
         """An ordinary Lightning program."""
         return usual_lightning(self._loader(), self.optimizer)
 
+    def peer(self, fit: Callable[[Tensor, Tensor, int], float]) -> float:
+        """The whole ``fit`` of a peer."""
+        return fit(self._standardized, self.images.y, self.batch_size)
+
     @property
     def updates(self) -> int:
         """Updates of the epoch."""
@@ -107,7 +115,7 @@ class Epoch:
 
     def _loader(self) -> loops.Loader:
         dataset = FashionMNIST(self.images.root, transform=ToTensor())
-        rows = order(len(self.images.x)).tolist()
+        rows = loops.order(len(self.images.x)).tolist()
         return DataLoader(dataset, batch_size=self.batch_size, sampler=rows)
 
 
@@ -116,14 +124,22 @@ def _group(batch_size: int, optimizer: str, against_bare: float) -> Group:
         epoch = Epoch(setting.images, batch_size, optimizer)
         return interleave(epoch.contenders(), setting.rounds)
 
-    # What the course and the usual program cost was asked for as they are mostly run.
-    usual = (2.4, 4.0) if batch_size == 64 else (None, None)
+    small = batch_size == 64  # what other programs cost is asked of the size that they mostly have
+    others = {
+        "SGD": (
+            Row("the course's loop", OURS, "course's loop", at_least=2.4 if small else None),
+            Row("usual Lightning", OURS, "usual Lightning", at_least=4.0 if small else None),
+        ),
+        "Adam": (
+            Row("scikit-learn", OURS, "scikit-learn", at_least=1.5 if small else None),
+            Row("skorch", OURS, "skorch"),
+        ),
+    }
     rows = (
         Row("bare loop over tensors", OURS, "bare loop", at_least=against_bare),
         Row("the same, one update a step", f"{OURS} one update a step", "bare loop"),
         Row("its own without metrics", OURS, f"{OURS} without metrics", at_least=0.97),
-        Row("the course's loop", OURS, "course's loop", at_least=usual[0]),
-        Row("usual Lightning", OURS, "usual Lightning", at_least=usual[1]),
+        *others[optimizer],
         Row("arithmetic alone", OURS, "floor"),
     )
     return Group(f"a training epoch, batch {batch_size}, {optimizer}, against …", rows, measure)

@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from benchmarks.clock import StageClock
 from benchmarks.loops import Loader
-from benchmarks.network import network, optimizer
+from benchmarks.network import SIZES, network, optimizer
 from benchmarks.program import terminal
 
 
@@ -23,12 +23,13 @@ class UsualModule(LightningModule):
 
     Args:
         optimizer_name: ``SGD`` or ``Adam``.
+        sizes: Widths of the network.
     """
 
-    def __init__(self, optimizer_name: str) -> None:
+    def __init__(self, optimizer_name: str, sizes: tuple[int, ...] = SIZES) -> None:
         super().__init__()
         self.optimizer_name = optimizer_name
-        self.model = network()
+        self.model = network(sizes)
         self.accuracy = MulticlassAccuracy(num_classes=10, average="micro")
         self.f1 = MulticlassF1Score(num_classes=10, average="macro")
 
@@ -54,7 +55,9 @@ class UsualModule(LightningModule):
         return optimizer(self.optimizer_name, self, fused=False)
 
 
-def usual_lightning(loader: Loader, optimizer_name: str, epochs: int = 1) -> float:
+def usual_lightning(
+    loader: Loader, optimizer_name: str, sizes: tuple[int, ...] = SIZES, epochs: int = 1
+) -> float:
     """Seconds of training from the first epoch's start to behind its checkpoint.
 
     Progress bar, TensorBoard and checkpoints are Lightning's own defaults.
@@ -62,7 +65,7 @@ def usual_lightning(loader: Loader, optimizer_name: str, epochs: int = 1) -> flo
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder, terminal():
         clock = StageClock(str(Path(folder, "clock.json")))
-        module = UsualModule(optimizer_name)
+        module = UsualModule(optimizer_name, sizes)
         trainer = Trainer(max_epochs=epochs, callbacks=[clock], default_root_dir=folder)
         trainer.fit(module, loader)
     return clock.times["train_end"] - clock.times["train_start"]
