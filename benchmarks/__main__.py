@@ -49,6 +49,7 @@ def main() -> None:
         parser.error("--quick measures nothing worth a record: give --output FILE")
     output = RECORD if args.output is None else args.output.resolve()
     record = json.loads(output.read_text(encoding="utf-8")) if output.is_file() else {}
+    load = os.getloadavg()[0]  # what else ran; the bench itself is not in it yet
     with tempfile.TemporaryDirectory() as folder, threads(args.threads):
         root = Path(folder)
         if args.quick:
@@ -60,8 +61,8 @@ def main() -> None:
         setting = Setting(images, 1 if args.quick else args.rounds)
         for name in args.only:
             rounds = GROUPS[name].measure(setting)
-            entry = {"data": images.source, "seconds": dict(rounds.seconds), **described()}
-            record[name] = rounded(entry)
+            entry = {"data": images.source, "load": load, "seconds": dict(rounds.seconds)}
+            record[name] = rounded({**entry, **described()})
             write({group: record[group] for group in GROUPS if group in record}, output)
             if output == RECORD:
                 page = PAGE.read_text(encoding="utf-8")

@@ -16,8 +16,7 @@ from benchmarks import digits_loop, peers
 from benchmarks.digits_loop import BATCH_SIZE, EPOCHS, SIZES, data
 from benchmarks.fresh import LIT_COURSE, seconds
 from benchmarks.group import Group, Row, Setting
-from benchmarks.network import LEARNING_RATES
-from benchmarks.program import lit_course, model_flags
+from benchmarks.program import model_flags, run_program
 from benchmarks.rounds import Contender, Rounds, interleave
 from benchmarks.training import OURS
 from benchmarks.usual_lightning import usual_lightning
@@ -54,7 +53,7 @@ class Digits:
 
     def lit_course(self) -> float:
         """The command in this process: configuration, data, run folder, checkpoints and all."""
-        times = lit_course(*self.flags("{folder}"), timed=False)
+        times = run_program(*self.flags("{folder}"), timed=False)
         return times["end"] - times["start"]
 
     def usual_lightning(self) -> float:
@@ -76,7 +75,7 @@ class Digits:
     def flags(self, runs: str) -> list[str]:
         """The command line."""
         data = ["--data=DigitsDataModule", "--data.val_size=0", "--data.test_size=0"]
-        model = model_flags("Adam", LEARNING_RATES["Adam"], fused=True)
+        model = model_flags("Adam")
         epochs = f"--trainer.max_epochs={EPOCHS}"
         return ["fit", "--model=MLPClassifier", *model, *data, epochs, f"--runs={runs}"]
 

@@ -21,7 +21,7 @@ from benchmarks.group import Group, Row, Setting
 from benchmarks.images import Images
 from benchmarks.loops import Loader
 from benchmarks.network import network
-from benchmarks.program import lit_course
+from benchmarks.program import run_program
 from benchmarks.rounds import Contender, Rounds, interleave
 from benchmarks.training import OURS, Epoch
 
@@ -83,7 +83,7 @@ class Evaluation:
     def tested(self, batch_size: int, first: str, last: str) -> float:
         """Seconds between two moments of the command that tests."""
         size = f"--data.batch_size={batch_size}"
-        times = lit_course("test", f"--ckpt_path={self.run}", size)
+        times = run_program("test", f"--ckpt_path={self.run}", size)
         return times[last] - times[first]
 
     def course(self) -> float:
@@ -101,7 +101,7 @@ def measure(setting: Setting) -> Rounds:
     """Train once, then test again and again."""
     with tempfile.TemporaryDirectory() as folder:
         epoch = Epoch(setting.images, 1024, "Adam")
-        lit_course(*epoch.command(runs=folder), "--name=tested", timed=False)
+        run_program(*epoch.command(runs=folder), "--name=tested", timed=False)
         evaluation = Evaluation(setting.images, Path(folder, "tested", "version_0"))
         return interleave(evaluation.contenders(), setting.rounds)
 

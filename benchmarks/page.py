@@ -26,10 +26,10 @@ def shown(page: str, record: Mapping[str, Any], groups: Mapping[str, Group]) -> 
         groups: All groups.
     """
     for name, part in PARTS.items():
-        start, end = f"<!-- {name} -->\n", "\n<!-- end -->"
+        start, end = f"<!-- {name} -->", "<!-- end -->"
         before, found, rest = page.partition(start)
         _, ended, after = rest.partition(end)
         if not (found and ended):
-            raise ValueError(f"the page has no place for {name}: {start!r} to {end!r}")
-        page = f"{before}{start}{part(record, groups)}{end}{after}"
+            raise ValueError(f"the page has no place for {name}: {start} to {end}")
+        page = f"{before}{start}\n{part(record, groups)}\n{end}{after}"
     return page

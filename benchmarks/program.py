@@ -14,6 +14,7 @@ from unittest import mock
 
 from torchmetrics import MetricCollection
 
+from benchmarks.network import LEARNING_RATES
 from lit_course import MLPClassifier
 from lit_course.cli import main
 
@@ -29,6 +30,12 @@ class WithoutMetrics(MLPClassifier):
         return MetricCollection([])
 
 
+class InLightningsLoop(MLPClassifier):
+    """Trains in the Trainer's own loop, whatever is faster."""
+
+    lean_loop = False
+
+
 @contextmanager
 def terminal() -> Iterator[io.StringIO]:
     """A terminal that nobody looks at: output and errors go into it."""
@@ -37,7 +44,7 @@ def terminal() -> Iterator[io.StringIO]:
         yield sink
 
 
-def lit_course(*args: str, drawn: str = "", timed: bool = True) -> dict[str, float]:
+def run_program(*args: str, drawn: str = "", timed: bool = True) -> dict[str, float]:
     """Run a command in an empty folder of its own, from the common start.
 
     Args:
@@ -69,10 +76,10 @@ def clock_flags(clock: Path) -> list[str]:
     ]
 
 
-def model_flags(optimizer: str, lr: float, fused: bool) -> list[str]:
-    """Flags of the model's optimizer."""
+def model_flags(optimizer: str) -> list[str]:
+    """Flags of the model's optimizer: its rate, and torch's fused implementation."""
     return [
         f"--model.optimizer={optimizer}",
-        f"--model.lr={lr}",
-        *(["--model.optimizer_options={fused: true}"] if fused else []),
+        f"--model.lr={LEARNING_RATES[optimizer]}",
+        "--model.optimizer_options={fused: true}",
     ]

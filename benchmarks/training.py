@@ -17,13 +17,11 @@ from benchmarks import loops, peers
 from benchmarks.group import Group, Row, Setting
 from benchmarks.images import Images
 from benchmarks.network import LEARNING_RATES, network, optimizer
-from benchmarks.program import lit_course, model_flags
+from benchmarks.program import model_flags, run_program
 from benchmarks.rounds import Contender, Rounds, interleave
 from benchmarks.usual_lightning import usual_lightning
 
 OURS = "lit_course"
-# Flags that let each Trainer step be one update; there are none yet.
-ONE_UPDATE: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Epoch:
             "bare loop": self.bare,
             OURS: self.lit_course,
             f"{OURS} without metrics": self.without_metrics,
-            f"{OURS} one update a step": self.one_update,
+            f"{OURS} in Lightning's loop": self.in_lightnings_loop,
         }
         if self.optimizer == "SGD":
             contenders["course's loop"] = self.course
@@ -70,18 +68,18 @@ class Epoch:
         update = optimizer(self.optimizer, model, fused=True)
         return loops.bare(model, x, y, loops.order(len(x)), self.batch_size, update)
 
-    def lit_course(self, *flags: str, model: str = "MLPClassifier") -> float:
+    def lit_course(self, model: str = "MLPClassifier") -> float:
         """The whole program; start-up and a look at the data's statistics are not counted."""
-        times = lit_course(*self.command(model), *flags, drawn=f"{self.updates}/{self.updates}")
+        times = run_program(*self.command(model), drawn=f"/{self.updates}")
         return times["train_end"] - times["train_start"]
 
     def without_metrics(self) -> float:
         """The whole program without metrics but the loss."""
         return self.lit_course(model="benchmarks.program.WithoutMetrics")
 
-    def one_update(self) -> float:
-        """The whole program, one update in each of the Trainer's steps."""
-        return self.lit_course(*ONE_UPDATE)
+    def in_lightnings_loop(self) -> float:
+        """The whole program, batch after batch in the Trainer's own loop."""
+        return self.lit_course(model="benchmarks.program.InLightningsLoop")
 
     def course(self) -> float:
         """The course's loop."""
@@ -104,7 +102,7 @@ class Epoch:
 
     def command(self, model: str = "MLPClassifier", runs: str = "{folder}") -> list[str]:
         """The command line of one epoch."""
-        optimized = model_flags(self.optimizer, LEARNING_RATES[self.optimizer], fused=True)
+        optimized = model_flags(self.optimizer)
         size = f"--data.batch_size={self.batch_size}"
         where = ["--trainer.max_epochs=1", f"--runs={runs}"]
         return ["fit", "--model", model, *optimized, *self.images.flags, size, *where]
@@ -137,7 +135,7 @@ def _group(batch_size: int, optimizer: str, against_bare: float) -> Group:
     }
     rows = (
         Row("bare loop over tensors", OURS, "bare loop", at_least=against_bare),
-        Row("the same, one update a step", f"{OURS} one update a step", "bare loop"),
+        Row("the same, in Lightning's loop", f"{OURS} in Lightning's loop", "bare loop"),
         Row("its own without metrics", OURS, f"{OURS} without metrics", at_least=0.97),
         *others[optimizer],
         Row("arithmetic alone", OURS, "floor"),
