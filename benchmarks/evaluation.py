@@ -83,7 +83,8 @@ class Evaluation:
     def tested(self, batch_size: int, first: str, last: str) -> float:
         """Seconds between two moments of the command that tests."""
         size = f"--data.batch_size={batch_size}"
-        times = run_program("test", f"--ckpt_path={self.run}", size)
+        config = f"--config={self.run / 'config.yaml'}"  # it may name a class of the bench
+        times = run_program("test", config, f"--ckpt_path={self.run}", size)
         return times[last] - times[first]
 
     def course(self) -> float:

@@ -68,7 +68,7 @@ def machines(record: Mapping[str, Any], groups: Mapping[str, Group]) -> str:
         versions = ", ".join(f"{package} {number}" for package, number in entry["versions"].items())
         text = (
             f"{entry['processor']}, {entry['cores']} cores, {entry['platform']}; threads: "
-            f"{computing}; {versions}; {entry['data']}; {rounds} rounds; load "
+            f"{computing}; {versions}; {entry['data']}; rounds: {rounds}; load "
             f"before {entry['load']:.1f}; {entry['date']}."
         )
         measured.setdefault(text, []).append(name)
