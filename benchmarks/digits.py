@@ -16,7 +16,7 @@ from benchmarks import digits_loop, peers
 from benchmarks.digits_loop import BATCH_SIZE, EPOCHS, SIZES, data
 from benchmarks.fresh import LIT_COURSE, seconds
 from benchmarks.group import Group, Row, Setting
-from benchmarks.program import model_flags, run_program
+from benchmarks.program import ON_CPU, model_flags, run_program
 from benchmarks.rounds import Contender, Rounds, interleave
 from benchmarks.training import OURS
 from benchmarks.usual_lightning import usual_lightning
@@ -76,8 +76,8 @@ class Digits:
         """The command line."""
         data = ["--data=DigitsDataModule", "--data.val_size=0", "--data.test_size=0"]
         model = model_flags("Adam")
-        epochs = f"--trainer.max_epochs={EPOCHS}"
-        return ["fit", "--model=MLPClassifier", *model, *data, epochs, f"--runs={runs}"]
+        where = [ON_CPU, f"--trainer.max_epochs={EPOCHS}", f"--runs={runs}"]
+        return ["fit", "--model=MLPClassifier", *model, *data, *where]
 
 
 def measure(setting: Setting) -> Rounds:

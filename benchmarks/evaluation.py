@@ -21,7 +21,7 @@ from benchmarks.group import Group, Row, Setting
 from benchmarks.images import Images
 from benchmarks.loops import Loader
 from benchmarks.network import network
-from benchmarks.program import run_program
+from benchmarks.program import ON_CPU, run_program
 from benchmarks.rounds import Contender, Rounds, interleave
 from benchmarks.training import OURS, Epoch
 
@@ -84,7 +84,7 @@ class Evaluation:
         """Seconds between two moments of the command that tests."""
         size = f"--data.batch_size={batch_size}"
         config = f"--config={self.run / 'config.yaml'}"  # it may name a class of the bench
-        times = run_program("test", config, f"--ckpt_path={self.run}", size)
+        times = run_program("test", config, f"--ckpt_path={self.run}", size, ON_CPU)
         return times[last] - times[first]
 
     def course(self) -> float:

@@ -21,6 +21,8 @@ from lit_course.cli import main
 # A terminal as far as rich can tell, so that progress bars are drawn.
 TERMINAL = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
 
+ON_CPU = "--trainer.accelerator=cpu"  # where all other contenders are
+
 
 class WithoutMetrics(MLPClassifier):
     """Reports nothing but the loss."""

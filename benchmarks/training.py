@@ -17,7 +17,7 @@ from benchmarks import loops, peers
 from benchmarks.group import Group, Row, Setting
 from benchmarks.images import Images
 from benchmarks.network import LEARNING_RATES, network, optimizer
-from benchmarks.program import model_flags, run_program
+from benchmarks.program import ON_CPU, model_flags, run_program
 from benchmarks.rounds import Contender, Rounds, interleave
 from benchmarks.usual_lightning import usual_lightning
 
@@ -104,7 +104,7 @@ class Epoch:
         """The command line of one epoch."""
         optimized = model_flags(self.optimizer)
         size = f"--data.batch_size={self.batch_size}"
-        where = ["--trainer.max_epochs=1", f"--runs={runs}"]
+        where = [ON_CPU, "--trainer.max_epochs=1", f"--runs={runs}"]
         return ["fit", "--model", model, *optimized, *self.images.flags, size, *where]
 
     @cached_property

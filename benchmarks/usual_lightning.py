@@ -66,6 +66,8 @@ def usual_lightning(
     with tempfile.TemporaryDirectory() as folder, terminal():
         clock = StageClock(str(Path(folder, "clock.json")))
         module = UsualModule(optimizer_name, sizes)
-        trainer = Trainer(max_epochs=epochs, callbacks=[clock], default_root_dir=folder)
+        trainer = Trainer(
+            accelerator="cpu", max_epochs=epochs, callbacks=[clock], default_root_dir=folder
+        )
         trainer.fit(module, loader)
     return clock.times["train_end"] - clock.times["train_start"]
