@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 
-.PHONY: run test test-all test-lowest lint format types results pictures clean
+.PHONY: run test test-all test-lowest lint format types results bench pictures clean
 
 run: $(VENV)/installed
 	$(BIN)/lit-course fit --config configs/mlp_digits.yaml --test_best true
@@ -36,6 +36,11 @@ types: $(VENV)/installed
 # Runs every configuration in full and records the figures that headers and docs quote.
 results: $(VENV)/installed
 	$(BIN)/python -m benchmarks.results
+
+# Measures the program beside what else its users could run; rewrites docs/performance.json. Peers
+# of .[bench] are measured where they are installed.
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks
 
 pictures: $(VENV)/installed
 	$(BIN)/python -m benchmarks.pictures

@@ -1,0 +1,15 @@
+"""All groups of the bench, in the order of the table."""
+
+from __future__ import annotations
+
+from benchmarks import data_path, digits, evaluation, memory, startup, training
+from benchmarks.group import Group
+
+GROUPS: dict[str, Group] = {
+    **training.GROUPS,
+    "digits": digits.GROUP,
+    "data_path": data_path.GROUP,
+    "evaluation": evaluation.GROUP,
+    "startup": startup.GROUP,
+    "memory": memory.GROUP,
+}
