@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -53,26 +54,25 @@ class AUROC(Metric):
         classes = torch.arange(self.num_classes, device=target.device)
         if scores.ndim == 1:
             scores, classes = scores[:, None], classes[1:]
-        areas = _areas_under_roc(scores.T.contiguous(), target == classes[:, None])
+        columns = zip(scores.T.contiguous(), classes, strict=True)
+        areas = torch.stack([_area_under_roc(column, target == c) for column, c in columns])
         self.undefined = classes[areas.isnan()].tolist()
         return areas.nanmean()
 
 
-def _areas_under_roc(scores: Tensor, positive: Tensor) -> Tensor:
-    """Area for each row of scores ``(C, N)`` and truth ``(C, N)``, by the ranks of the positives.
+def _area_under_roc(scores: Tensor, positive: Tensor) -> Tensor:
+    """Area for scores ``(N,)`` and truth ``(N,)``: how often a positive is above a negative.
 
-    The Mann-Whitney statistic, ties at their mean rank; NaN where a row has no positive or no
-    negative. One sort for all classes: a tenth of the time of one ROC curve per class.
+    The Mann-Whitney statistic, a tie counted half; NaN without a positive or without a negative.
     """
-    scores, order = scores.sort(dim=1)
-    positive = positive.gather(1, order)
-    rank = torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
-    differs = scores[:, 1:] != scores[:, :-1]
-    edge = differs.new_ones(len(scores), 1)
-    first = rank.where(torch.cat([edge, differs], 1), 0).cummax(1).values
-    last = rank.where(torch.cat([differs, edge], 1), scores.shape[1]).flip(1).cummin(1).values
-    mean_rank = (first + last.flip(1)).double() / 2 + 1
-    n_positive = positive.sum(1).double()
-    n_negative = scores.shape[1] - n_positive
-    u = (mean_rank * positive).sum(1) - n_positive * (n_positive + 1) / 2
-    return u / (n_positive * n_negative)
+    above, below = scores[positive], _ascending(scores[~positive])
+    beaten = torch.searchsorted(below, above).sum()
+    not_lost = torch.searchsorted(below, above, right=True).sum()
+    return (beaten + not_lost).double() / (2 * len(above) * len(below))
+
+
+def _ascending(values: Tensor) -> Tensor:
+    # torch sorts positions along with the values, which takes a processor three times as long.
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.numpy()))
+    return values.sort().values
