@@ -63,6 +63,7 @@ ARROWS: dict[str, set[str]] = {
     "networks": PLAIN,
     "losses": PLAIN,
     "optimizers": PLAIN,
+    "solvers": set(),
     "schedules": PLAIN,
     "stage_metrics": set(),
     "metrics": PLAIN | {"auroc"},
