@@ -152,11 +152,17 @@ def _listening(scaling: InputScaling | None, statistics: ColumnStatistics) -> It
 
 @contextmanager
 def _undisturbed(batches: object) -> Iterator[None]:
-    """Leave every random state that a loader draws from as it was found."""
+    """Leave a loader, and every random state that it draws from, as they were found."""
     drawn = (batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None))
     generators = [getattr(part, "generator", None) for part in drawn]
     states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
+    # With persistent workers a loader has one iterator for all passes, which Lightning has begun.
+    begun = getattr(batches, "_iterator", None)
+    if begun is not None:
+        vars(batches)["_iterator"] = None
     with isolate_rng():
         yield
+    if begun is not None:
+        vars(batches)["_iterator"] = begun
     for generator, state in states:
         generator.set_state(state)
