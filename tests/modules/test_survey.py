@@ -195,8 +195,11 @@ def test_labels_outside_are_refused_wherever_they_are(
 
 
 @pytest.mark.slow
-def test_a_pass_before_training_leaves_the_batches_of_persistent_workers(make_trainer, line):
+@pytest.mark.parametrize("solver", ["gradient", "exact"])
+def test_a_pass_before_training_leaves_the_batches_of_persistent_workers(
+    solver, make_trainer, line
+):
     data = DataLoader(TensorDataset(*line), 16, num_workers=2, persistent_workers=True)
     trainer = make_trainer()
-    trainer.fit(LinearRegressor(3), data)
+    trainer.fit(LinearRegressor(3, solver=solver), data)
     assert trainer.fit_loop.epoch_loop.batch_progress.total.completed == 7
