@@ -189,15 +189,13 @@ def _triangle(
     batches: Iterable[tuple[Tensor, Tensor]], moments: _Moments, device: torch.device | str
 ) -> tuple[Tensor, int]:
     """R of ``[1 x y]``, centred, and the number of rows."""
-    # The centre only keeps numbers small; the column of ones takes out what rounding left of it.
+    # The mean only keeps numbers small; the column of ones takes out what rounding left of it.
     columns = len(moments.mean)
-    telling = moments.norms.isfinite()
     triangle = moments.mean.new_zeros(0, columns + 1)
     count = 0
     for block in _blocks(batches, columns, device):
         count += len(block)
         block -= moments.mean
-        block *= telling
         rows = torch.nn.functional.pad(block, (1, 0), value=1.0)
         triangle = torch.linalg.qr(torch.cat([triangle, rows]), mode="r").R
     return triangle, count
