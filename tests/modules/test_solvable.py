@@ -92,7 +92,7 @@ def test_polynomials_are_scikit_learns_pipeline(degree, fit):
     y = (1 + x @ [1, -2, 0.5] + x[:, 0] * x[:, 1] ** 2 + random.normal(size=150)).astype("f4")
     model = fit(x, y, degree=degree)
     expand = PolynomialFeatures(degree, include_bias=False)
-    reference = make_pipeline(expand, LinearRegression(tol=1e-15)).fit(x, y.astype(float))
+    reference = make_pipeline(expand, LinearRegression()).fit(x, y.astype(float))
     linear = reference[-1]
     assert list(model.coefficients()) == [*expand.get_feature_names_out(), "intercept"]
     assert distance(values(model), [*linear.coef_, linear.intercept_]) < 1e-8
@@ -113,7 +113,7 @@ def test_hilbert_and_rank_deficient_tables(fit):
     np.testing.assert_allclose(
         with_ones(twice) @ weights[[0, 1, 2, 4]] + 7.5 * weights[3], predicted
     )
-    assert weights[3] == 0
+    assert weights[3] == pytest.approx(0)
     assert weights[1] == pytest.approx(weights[2])
 
 
@@ -370,6 +370,7 @@ def test_a_run_is_as_any_other(lit, tmp_path):
     assert done.status == 0, done.err
     assert "exact solution from 310 rows by the normal equations" in done.out + done.err
     assert "the fit ends after one epoch of 50" in done.out + done.err
+    assert "1, to the exact solution; an epoch of 10 batches measures it" in done.out
     run = tmp_path / "runs/exact/version_0"
     names = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "test_metrics.json", "hparams.yaml")
     assert all((run / name).is_file() for name in names)
@@ -378,12 +379,10 @@ def test_a_run_is_as_any_other(lit, tmp_path):
         assert shown[tag] == [0], tag
     for verb in ("validate", "test", "predict"):
         assert lit(verb, "--ckpt_path", run).status == 0
-    before = (run / "checkpoints/last.ckpt").read_bytes()
     again = lit("fit", "--ckpt_path", "last", "--name", "exact", "--trainer.max_epochs", 50)
     assert again.status == 0, again.err
     states = [torch.load(p, weights_only=True) for p in (run / "checkpoints").glob("*.ckpt")]
     assert all(state["global_step"] == 1 for state in states)
-    assert before
 
 
 def test_a_fit_that_was_stopped_within_its_epoch_goes_on(lit, kicked, tmp_path):
