@@ -95,7 +95,7 @@ class GivenCheckpoint:
             return
         asked.check_class(self.contents)
         asked.check_sizes(model.init_args, self.contents["state_dict"])
-        for name in ("optimizer", "lr_scheduler") if goes_on else ():
+        for name in ("solver", "optimizer", "lr_scheduler") if goes_on else ():
             if name in changed:
                 raise UsageError(
                     f"the checkpoint was trained with {name} {trained[name]}, asked for is "

@@ -153,9 +153,9 @@ class PolynomialFeatures(nn.Module):
             for monomial in combinations_with_replacement(range(in_features), d)
         ]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Raw features ``(B, ...)`` to floats ``(B, number of monomials)``."""
-        x = as_float(flatten(x, self.in_features), torch.get_default_dtype())
+    def forward(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Raw features ``(B, ...)`` to floats ``(B, monomials)``, of torch's default dtype."""
+        x = as_float(flatten(x, self.in_features), dtype or torch.get_default_dtype())
         return torch.stack([x[:, monomial].prod(1) for monomial in self.monomials], dim=1)
 
     def names(self, feature_names: Sequence[str]) -> list[str]:
@@ -206,11 +206,25 @@ class LinearModel(nn.Sequential):
         polynomial = getattr(self, "polynomial", None)
         return polynomial.names(raw) if polynomial is not None else list(raw)
 
-    def original_weights(self) -> tuple[Tensor, Tensor]:
-        """Weights ``(out, features)`` and intercept ``(out,)`` in original units, float64."""
-        weight = self.linear.weight.detach().double()
+    def columns(self, x: Tensor) -> Tensor:
+        """What the linear layer weighs, ``(B, columns)``, computed in float64."""
+        for layer in list(self)[:-1]:
+            x = layer(x, torch.float64)
+        return x
+
+    def original_weights(
+        self, weight: Tensor | None = None, intercept: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Weights ``(out, columns)`` and intercept ``(out,)`` in original units, float64.
+
+        Args:
+            weight: Weights of scaled columns; None takes the linear layer's.
+            intercept: Their intercept; None takes the linear layer's, zeros if it has none.
+        """
         bias = self.linear.bias
-        intercept = weight.new_zeros(len(weight)) if bias is None else bias.detach().double()
+        weight = (self.linear.weight.detach() if weight is None else weight).double()
+        if intercept is None:
+            intercept = weight.new_zeros(len(weight)) if bias is None else bias.detach().double()
         if self.scaling.standardize:
             weight = weight / self.scaling.std
             intercept = intercept - weight @ self.scaling.mean.double()

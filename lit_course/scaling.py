@@ -119,9 +119,9 @@ class InputScaling(nn.Module):
         self.std.copy_(std)
         self.count.fill_(statistics.count)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Raw features ``(B, ...)`` to floats ``(B, in_features)``."""
-        x = as_float(flatten(x, self.in_features), torch.get_default_dtype())
+    def forward(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Raw features ``(B, ...)`` to floats ``(B, in_features)``, of torch's default dtype."""
+        x = as_float(flatten(x, self.in_features), dtype or torch.get_default_dtype())
         return (x - self.mean).div_(self.std) if self.standardize else x
 
 

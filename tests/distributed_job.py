@@ -71,6 +71,27 @@ def lbfgs() -> dict[str, Any]:
     return found(model, runner)
 
 
+def exact_solutions() -> dict[str, Any]:
+    """By the normal equations, with a penalty, and by the second pass: a column is there twice."""
+    results = {}
+    for case, columns, arguments in (
+        ("plain", [0, 1, 2, 3], {}),
+        ("ridge", [0, 1, 2, 3], {"l2": 50.0}),
+        ("deficient", [0, 1, 1, 3], {}),
+        ("raw", [0, 1, 2, 3], {"standardize": False}),
+    ):
+        x, y = samples(167)
+        data = ArrayDataModule(
+            x[:, columns].numpy(), (x.sum(1) + y).numpy(), batch_size=20 // WORLD, test_size=0
+        )
+        model = LinearRegressor(solver="exact", **arguments)
+        runner = trainer(max_epochs=1)
+        runner.fit(model, datamodule=data)
+        assert runner.global_step == 1
+        results |= {f"{case} {name}": value for name, value in found(model, runner).items()}
+    return results
+
+
 def foreign_loader() -> dict[str, Any]:
     """Statistics, class weights and the ragged last batch of a loader that is not ours."""
     dataset = TensorDataset(*samples(99))
@@ -127,6 +148,7 @@ def predictions_of_a_foreign_loader() -> dict[str, Any]:
 CASES: list[Callable[[], dict[str, Any]]] = [
     penalties_and_accumulated_gradients,
     lbfgs,
+    exact_solutions,
     foreign_loader,
     more_processes_than_rows,
     plateau_and_early_stopping,

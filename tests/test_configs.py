@@ -32,6 +32,7 @@ def test_the_promised_configurations_are_there():
         "mlp_digits",
         "mlp_fashion_mnist",
         "linear_diabetes",
+        "linear_diabetes_exact",
         "linear_boston",
         "linear_roller_coaster",
         "lessons/lesson4_boston",

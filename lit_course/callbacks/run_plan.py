@@ -40,6 +40,8 @@ def plan(trainer: Trainer, module: LightningModule) -> dict[str, str]:
         lines["updates"] += f", {size} samples a batch{of_each}" + (
             f", {accumulated} batches an update" if accumulated > 1 else ""
         )
+    if getattr(module, "solver", None) == "exact":
+        lines["updates"] = f"1, to the exact solution; an epoch of {batches:,} batches measures it"
     counts = {True: 0, False: 0}
     for parameter in module.parameters():
         counts[parameter.requires_grad] += parameter.numel()

@@ -1,12 +1,14 @@
-"""Linear regression by gradient descent."""
+"""Linear regression, by gradient descent or solved exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterator, Mapping
 from math import comb, inf, isfinite
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -15,18 +17,36 @@ from lit_course.metrics import (
     regression_answers,
     regression_metrics,
 )
-from lit_course.modules.base import SupervisedModule
 from lit_course.modules.hyperparameters import check_size
-from lit_course.modules.survey import Survey
+from lit_course.modules.solvable import SolvableModule, Solver
+from lit_course.modules.survey import Survey, gather
 from lit_course.networks import LinearModel
 from lit_course.schedules import (
     Interval,
 )
+from lit_course.solvers import least_squares
 
 MAX_DEGREE = 64
+# Arguments that say how to take steps, or ask for another minimum than that of the squares.
+OF_GRADIENTS = (
+    "initial_weights",
+    "loss",
+    "loss_options",
+    "l1",
+    "optimizer",
+    "lr",
+    "optimizer_options",
+    "lr_scheduler",
+    "lr_scheduler_options",
+    "lr_interval",
+    "lr_frequency",
+    "warmup_steps",
+    "freeze",
+    "init_from",
+)
 
 
-class LinearRegressor(SupervisedModule):
+class LinearRegressor(SolvableModule):
     """Linear regression, with polynomial features and penalties on request.
 
     Takes raw features ``(B, D)``, scales them itself, and gives predictions ``(B, out_features)``
@@ -44,6 +64,9 @@ class LinearRegressor(SupervisedModule):
             (polynomial) feature, inside the network. ``coefficients()`` undoes it.
         initial_weights: The linear layer's weights in the order of the features, output after
             output, then its intercepts; null draws them as ``torch.nn.Linear`` does.
+        solver: ``gradient`` trains; ``exact`` solves for the least squares, with ``l2``, in float64
+            and one update. The fit ends with the epoch that measures the solution; whatever acts
+            on steps (optimizer, rates, other losses, ``l1``) is refused with it.
         loss: ``mse``, ``l1``, ``smooth_l1`` or ``huber``.
         loss_options: Options of the loss: ``beta`` of ``smooth_l1``, ``delta`` of ``huber``.
         l1: Lasso's ``alpha``: training adds ``2 · l1 · sum|w|`` to the mean loss, so that
@@ -82,6 +105,7 @@ class LinearRegressor(SupervisedModule):
         bias: bool = True,
         standardize: bool = True,
         initial_weights: list[float] | None = None,
+        solver: Solver = "gradient",
         loss: str = "mse",
         loss_options: dict[str, Any] | None = None,
         l1: float = 0.0,
@@ -129,15 +153,33 @@ class LinearRegressor(SupervisedModule):
         self.bias = bias
         self.standardize = standardize
         self.initial_weights = initial_weights
+        self.solver = solver
         self.loss_name = loss
         self.loss_options = dict(loss_options or {})
         self.l1 = l1
         self.l2 = l2
         make_loss(loss, REGRESSION_LOSSES, self.loss_options)  # refuse a bad name or option now
+        self._check_solver()
         # Known when training starts; a buffer, so that a resumed run has the same penalty.
         self.num_samples: Tensor
         self.register_buffer("num_samples", torch.zeros((), dtype=torch.int64))
         self.declare()
+
+    def _check_solver(self) -> None:
+        if self.solver == "gradient":
+            return
+        if self.solver != "exact":
+            raise ValueError(f"solver must be 'gradient' or 'exact', found {self.solver!r}")
+        parameters = inspect.signature(LinearRegressor).parameters
+        # None and an empty mapping or list both say: not given.
+        given = {name: self.hparams.get(name) or None for name in OF_GRADIENTS}
+        other = {n: v for n, v in given.items() if v not in (None, parameters[n].default)}
+        if other:
+            listed = ", ".join(f"{name} {value!r}" for name, value in other.items())
+            raise ValueError(
+                f"solver 'exact' finds the least squares without steps, and has no use for {listed}"
+                ": leave that out, or take solver 'gradient'"
+            )
 
     def configure_network(self) -> nn.Module:
         """A ``LinearModel`` from raw features to predictions."""
@@ -196,6 +238,10 @@ class LinearRegressor(SupervisedModule):
         Raises:
             ValueError: If they are of another shape: torch would broadcast, and learn the mean.
         """
+        # Not to the outputs' dtype: in mixed precision that would round the targets.
+        return self._in_columns(y, outputs).to(torch.get_default_dtype())
+
+    def _in_columns(self, y: Tensor, outputs: Tensor) -> Tensor:
         if y.ndim == 1 and outputs.shape[1] == 1:
             y = y[:, None]
         if y.shape != outputs.shape:
@@ -203,8 +249,7 @@ class LinearRegressor(SupervisedModule):
                 f"targets must be of shape {tuple(outputs.shape)}, found {tuple(y.shape)}: "
                 f"give one column for each of the {outputs.shape[1]} outputs, or set out_features"
             )
-        # Not to the outputs' dtype: in mixed precision that would round the targets.
-        return y.to(torch.get_default_dtype())
+        return y
 
     def check_values(self, y: Tensor) -> None:
         """Refuse NaN and infinite targets."""
@@ -213,8 +258,51 @@ class LinearRegressor(SupervisedModule):
 
     def learn(self, survey: Survey) -> None:
         """Count the training samples, which Ridge's penalty is relative to."""
-        if self.l2:
+        super().learn(survey)
+        if self.l2 and self.solver != "exact":
             self.num_samples.fill_(survey.num_samples)
+
+    @property
+    def solved_layer(self) -> nn.Linear:
+        """The linear layer.
+
+        Raises:
+            ValueError: If a subclass made a network or a loss for which there is no exact solution.
+        """
+        if not isinstance(self.network, LinearModel) or not isinstance(self.loss, nn.MSELoss):
+            raise ValueError(
+                "solver 'exact' solves for the network and loss of LinearRegressor, and "
+                f"{type(self).__name__} makes others: take solver 'gradient'"
+            )
+        return self.network.linear
+
+    def solve(self, survey: Survey) -> None:
+        """Solve for the least squares of the training data."""
+
+        def read() -> Iterator[tuple[Tensor, Tensor]]:
+            for x, y in survey.batches():
+                columns = self.network.columns(x.to(self.device))
+                yield columns, self._in_columns(y, columns.new_empty(len(y), self.out_features))
+
+        layer = self.network.linear
+        solution = least_squares(
+            read,
+            layer.in_features,
+            layer.out_features,
+            intercept=self.bias,
+            l2=self.l2,
+            device=self.device,
+            gather=lambda part: gather(part.cpu()),
+        )
+        self.exact.weight.copy_(solution.weight)
+        self.exact.bias.copy_(solution.intercept)
+        self.num_samples.fill_(solution.samples)
+        how = "an orthogonal factorisation" if solution.orthogonal else "the normal equations"
+        rank_zero_info(
+            f"exact solution from {solution.samples:,} rows by {how}"
+            + f", rank {solution.rank} of {layer.in_features}: the weights are the least of many"
+            * (solution.rank < layer.in_features)
+        )
 
     def penalty(self) -> Tensor | None:
         """What ``l1`` and ``l2`` add to the mean loss."""
@@ -236,7 +324,9 @@ class LinearRegressor(SupervisedModule):
             RuntimeError: If the sizes are not known yet, so that there are no weights.
         """
         self.check_built()
-        weight, intercept = self.network.original_weights()
+        exact = self.solver == "exact" and self.exact.is_of(self.network.linear)
+        solved = (self.exact.weight, self.exact.bias) if exact else ()
+        weight, intercept = self.network.original_weights(*solved)
         names = self.schema.get("feature_names") or [f"x{i}" for i in range(self.in_features or 0)]
         columns = torch.cat([weight, intercept[:, None]], 1).T
         values = columns.squeeze(1) if self.out_features == 1 else columns

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as distributed
@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader
 
 from lit_course.modules.batch import unpack
 from lit_course.scaling import ColumnStatistics, InputScaling
+
+T = TypeVar("T")
 
 
 class Survey:
@@ -91,6 +93,16 @@ class Survey:
         reached = last is not None and isinstance(loader, Sized) and self._limit == len(loader)
         return last if reached else None
 
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The inputs and targets of this process, as an epoch will take them.
+
+        May be asked for again; every random state that a loader draws from stays as it was.
+        """
+        with _undisturbed(self._batches):
+            for x, y in map(unpack, islice(self._batches, self._limit)):
+                self._check(y)
+                yield x, y
+
     @cached_property
     def _pass(self) -> tuple[ColumnStatistics, Tensor, int]:
         statistics = ColumnStatistics()
@@ -98,13 +110,11 @@ class Survey:
         samples = 0
         rank_zero_info("one pass over the training data for its statistics")
         with (
-            _undisturbed(self._batches),
             _evaluating(self._network),
             _listening(self.scaling, statistics),
             torch.no_grad(),
         ):
-            for x, y in map(unpack, islice(self._batches, self._limit)):
-                self._check(y)
+            for x, y in self.batches():
                 samples += len(y)
                 if not y.is_floating_point():
                     labels.append(y.flatten().long().cpu())
@@ -113,14 +123,20 @@ class Survey:
         return _of_all_processes(statistics, torch.cat(labels), samples)
 
 
+def gather(part: T) -> list[T]:
+    """The parts of all processes in their order; alone, one's own."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [part]
+    parts = [part] * distributed.get_world_size()
+    distributed.all_gather_object(parts, part)
+    return parts
+
+
 def _of_all_processes(
     statistics: ColumnStatistics, labels: Tensor, samples: int
 ) -> tuple[ColumnStatistics, Tensor, int]:
     """Put together what each process has seen."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return statistics, labels, samples
-    parts: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(parts, (statistics, labels, samples))
+    parts = gather((statistics, labels, samples))
     merged = ColumnStatistics()
     for part, _, _ in parts:
         merged.merge(part)
@@ -152,11 +168,17 @@ def _listening(scaling: InputScaling | None, statistics: ColumnStatistics) -> It
 
 @contextmanager
 def _undisturbed(batches: object) -> Iterator[None]:
-    """Leave every random state that a loader draws from as it was found."""
+    """Leave a loader, and every random state that it draws from, as they were found."""
     drawn = (batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None))
     generators = [getattr(part, "generator", None) for part in drawn]
     states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
+    # With persistent workers a loader has one iterator for all passes, which Lightning has begun.
+    begun = getattr(batches, "_iterator", None)
+    if begun is not None:
+        vars(batches)["_iterator"] = None
     with isolate_rng():
         yield
+    if begun is not None:
+        vars(batches)["_iterator"] = begun
     for generator, state in states:
         generator.set_state(state)

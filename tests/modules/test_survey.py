@@ -12,6 +12,7 @@ from torch.utils.data import (
     DataLoader,
     Dataset,
     RandomSampler,
+    TensorDataset,
     WeightedRandomSampler,
 )
 
@@ -191,3 +192,14 @@ def test_labels_outside_are_refused_wherever_they_are(
     model = MLPClassifier(4, 3, [5], class_weights=class_weights)
     with pytest.raises(ValueError, match=rf"labels must be in 0\.\.2, found {bad}"):
         make_trainer().fit(model, loader(x, y, 32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", ["gradient", "exact"])
+def test_a_pass_before_training_leaves_the_batches_of_persistent_workers(
+    solver, make_trainer, line
+):
+    data = DataLoader(TensorDataset(*line), 16, num_workers=2, persistent_workers=True)
+    trainer = make_trainer()
+    trainer.fit(LinearRegressor(3, solver=solver), data)
+    assert trainer.fit_loop.epoch_loop.batch_progress.total.completed == 7
