@@ -90,6 +90,17 @@ def test_uint8_becomes_a_fraction_of_255():
     assert torch.equal(InputScaling(4)(x), x.flatten(1).float() / 255)
 
 
+def test_pixels_are_standardised_as_exactly_as_float32_can():
+    x = torch.randint(0, 256, (500, 3, 2, 2), dtype=torch.uint8)
+    x[:, 0], x[1:, 1] = 200, 255  # one constant channel, one that is nearly so
+    scaling, statistics = InputScaling(12), ColumnStatistics()
+    statistics.update(x)
+    scaling.fit(statistics)
+    exact = (x.flatten(1).double() / 255 - statistics.mean) / statistics.std
+    bound = 1e-7 * (1 + statistics.mean / statistics.std) * 2
+    assert ((scaling(x).double() - exact).abs() <= bound).all()
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [

@@ -9,6 +9,7 @@ those that somebody implements; the arithmetic is the same to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import gcd
 from typing import Any
 
 import torch
@@ -51,6 +52,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
     _is_lean = False
     _hooks: dict[str, list[Callable[..., Any]]]
     _transfers: list[Callable[[Any], Any]]
+    _batches_per_look: int
 
     @classmethod
     def install(cls, trainer: Trainer) -> None:
@@ -62,21 +64,54 @@ class LeanEpochLoop(_TrainingEpochLoop):
         """Find out who is to be called in this epoch; callbacks may have changed the Trainer."""
         super().on_run_start(data_fetcher)
         reason = obstacle(self.trainer)
-        if reason not in (None, self._said):
+        is_asked = (
+            self.trainer.lightning_module.automatic_optimization
+        )  # else it has a step of its own
+        if is_asked and reason not in (None, self._said):
             rank_zero_info(f"training in Lightning's own loop: {reason}")
         self._said = reason
         self._is_lean = reason is None
         self._hooks = {hook: _implemented(self.trainer, hook) for hook in _TOLD}
         self._transfers = _transfers(self.trainer)
+        self._batches_per_look = self._find_batches_per_look()
 
     @torch.enable_grad()
     def advance(self, data_fetcher: _DataFetcher) -> None:
-        """Train on one batch, as ``_TrainingEpochLoop.advance`` and what it calls do."""
+        """Train up to the next batch behind which Lightning has something to do, or on that one."""
         if self.restarting or not self._is_lean:
             return super().advance(data_fetcher)
+        self.val_loop.restarting = False
+        self._update(data_fetcher)
+        while not self._is_due():
+            self._batches_that_stepped += 1
+            self._update(data_fetcher)
+
+    def _is_due(self) -> bool:
+        """Whether a validation, the end of the epoch or of the fit may come behind this batch."""
+        trainer, progress = self.trainer, self.batch_progress
+        return (
+            progress.is_last_batch
+            or progress.current.ready % self._batches_per_look == 0
+            or trainer.should_stop
+            or trainer.received_sigterm
+            or 0 <= self.max_steps <= self.automatic_optimization.optim_progress.optimizer_steps
+        )
+
+    def _find_batches_per_look(self) -> int:
+        trainer = self.trainer
+        # By the clock, or counted over epochs, a validation may come behind any batch.
+        if trainer._val_check_time_interval is not None or trainer.check_val_every_n_epoch is None:
+            return 1
+        batches = [trainer.num_training_batches]
+        if self._should_check_val_epoch():
+            batches.append(trainer.val_check_batch)
+        finite = [int(number) for number in batches if number != float("inf")]
+        return gcd(*finite) or 1
+
+    def _update(self, data_fetcher: _DataFetcher) -> None:
+        """One batch, as ``_TrainingEpochLoop.advance`` and what that calls take it."""
         trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
         optimizer, updates = trainer.optimizers[0], self.automatic_optimization.optim_progress
-        self.val_loop.restarting = False
 
         batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
@@ -106,20 +141,18 @@ class LeanEpochLoop(_TrainingEpochLoop):
         updates.optimizer.step.increment_completed()
 
         progress.increment_processed()
-        self.update_lr_schedulers("step", update_plateau_schedulers=False)
-        if self._num_ready_batches_reached():
-            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        if trainer.lr_scheduler_configs:
+            self.update_lr_schedulers("step", update_plateau_schedulers=False)
+            if self._num_ready_batches_reached():
+                self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         self._tell("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
-        self._end_batch()
-
-    def _end_batch(self) -> None:
         logged = self._results  # what a callback logged with `self.log`: of ours, nothing
         if logged:
-            self.trainer._logger_connector.on_batch_end()
+            trainer._logger_connector.on_batch_end()
         logged.batch = logged.batch_size = None
-        self.batch_progress.increment_completed()
+        progress.increment_completed()
         if logged:
-            self.trainer._logger_connector.update_train_step_metrics()
+            trainer._logger_connector.update_train_step_metrics()
 
     def _tell(self, hook: str, *args: object) -> None:
         if implemented := self._hooks[hook]:
