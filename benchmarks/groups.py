@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import data_path, digits, evaluation, memory, startup, training
+from benchmarks import data_path, digits, evaluation, least_squares, memory, startup, training
 from benchmarks.group import Group
 
 GROUPS: dict[str, Group] = {
@@ -10,6 +10,7 @@ GROUPS: dict[str, Group] = {
     "digits": digits.GROUP,
     "data_path": data_path.GROUP,
     "evaluation": evaluation.GROUP,
+    **least_squares.GROUPS,
     "startup": startup.GROUP,
     "memory": memory.GROUP,
 }

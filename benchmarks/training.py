@@ -16,10 +16,12 @@ from torchvision.transforms import ToTensor
 from benchmarks import loops, peers
 from benchmarks.group import Group, Row, Setting
 from benchmarks.images import Images
-from benchmarks.network import LEARNING_RATES, network, optimizer
+from benchmarks.network import LEARNING_RATES, SIZES, network, optimizer, start
 from benchmarks.program import ON_CPU, model_flags, run_program
 from benchmarks.rounds import Contender, Rounds, interleave
 from benchmarks.usual_lightning import usual_lightning
+from lit_course.networks import MLP
+from lit_course.scaling import ColumnStatistics, InputScaling
 
 OURS = "lit_course"
 
@@ -44,6 +46,7 @@ class Epoch:
         contenders: dict[str, Contender] = {
             "floor": self.floor,
             "bare loop": self.bare,
+            "bare loop, uint8": self.bare_on_pixels,
             OURS: self.lit_course,
             f"{OURS} without metrics": self.without_metrics,
             f"{OURS} in Lightning's loop": self.in_lightnings_loop,
@@ -67,6 +70,23 @@ class Epoch:
         x, y = self._standardized, self.images.y
         update = optimizer(self.optimizer, model, fused=True)
         return loops.bare(model, x, y, loops.order(len(x)), self.batch_size, update)
+
+    def bare_on_pixels(self) -> float:
+        """The bare loop over the images as they are, standardised within the network."""
+        x, y = self.images.x, self.images.y
+        model = MLP(SIZES[0], SIZES[1:-1], SIZES[-1])
+        start(model)
+        for layer in model.modules():
+            if isinstance(layer, InputScaling):
+                layer.fit(self._statistics)
+        update = optimizer(self.optimizer, model, fused=True)
+        return loops.bare(model, x, y, loops.order(len(x)), self.batch_size, update)
+
+    @cached_property
+    def _statistics(self) -> ColumnStatistics:
+        statistics = ColumnStatistics()
+        statistics.update(self.images.x[:, None])
+        return statistics
 
     def lit_course(self, model: str = "MLPClassifier") -> float:
         """The whole program; start-up and a look at the data's statistics are not counted."""
@@ -135,7 +155,8 @@ def _group(batch_size: int, optimizer: str, against_bare: float) -> Group:
     }
     rows = (
         Row("bare loop over tensors", OURS, "bare loop", at_least=against_bare),
-        Row("the same, in Lightning's loop", f"{OURS} in Lightning's loop", "bare loop"),
+        Row("bare loop over uint8 images", OURS, "bare loop, uint8"),
+        Row("bare loop, in Lightning's own loop", f"{OURS} in Lightning's loop", "bare loop"),
         Row("its own without metrics", OURS, f"{OURS} without metrics", at_least=0.97),
         *others[optimizer],
         Row("arithmetic alone", OURS, "floor"),
