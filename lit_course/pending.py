@@ -12,7 +12,7 @@ ROOM = 16384  # samples
 
 
 class Pending:
-    """Outputs, targets and losses of many batches, outputs and targets in memory taken once.
+    """Outputs, targets and losses of many batches, in memory that is taken once.
 
     Kept one by one, as they come, they would lie between the large tensors of every step and keep
     freed memory from being used again: processes grew by a third of what they need.
@@ -21,8 +21,9 @@ class Pending:
     def __init__(self) -> None:
         self._outputs = _Rows()
         self._targets = _Rows()
-        self._losses: list[Tensor] = []
-        self._weights: list[Tensor | int] = []
+        self._losses = _Rows(torch.float64)
+        self._weights = _Rows(torch.float64)
+        self._counts: list[int] = []  # the weights that are plain numbers
 
     @property
     def samples(self) -> int:
@@ -32,16 +33,17 @@ class Pending:
     @property
     def batches(self) -> int:
         """How many batches they came in."""
-        return len(self._losses)
+        return self._losses.length
 
     def clear(self) -> None:
         """Forget all; the memory stays."""
-        self._outputs.length = self._targets.length = 0
-        self._losses, self._weights = [], []
+        for rows in (self._outputs, self._targets, self._losses, self._weights):
+            rows.length = 0
+        self._counts = []
 
     def takes(self, outputs: Tensor, target: Tensor) -> bool:
         """Whether a batch is like those that are kept, so that they form one tensor."""
-        return not self._losses or (self._outputs.takes(outputs) and self._targets.takes(target))
+        return not self.batches or (self._outputs.takes(outputs) and self._targets.takes(target))
 
     def add(self, outputs: Tensor, target: Tensor, loss: Tensor, weight: Tensor | int) -> None:
         """Keep one batch.
@@ -54,46 +56,56 @@ class Pending:
         """
         self._outputs.append(outputs)
         self._targets.append(target)
-        self._losses.append(loss)
-        self._weights.append(weight)
+        self._losses.append(loss.view(1))
+        if isinstance(weight, int):
+            self._counts.append(weight)
+        else:
+            self._weights.append(weight.view(1))
 
     def take(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Outputs ``(N, ...)``, targets ``(N, ...)``, float64 losses and weights; then clear."""
-        outputs, targets = self._outputs.values.clone(), self._targets.values.clone()
-        losses = torch.stack(self._losses).double()
-        measured = [weight for weight in self._weights if isinstance(weight, Tensor)]
-        weights = torch.stack(measured) if measured else losses.new_tensor(self._weights)
+        kept = (self._outputs.values, self._targets.values, self._losses.values, self._divisors)
+        outputs, targets, losses, weights = (values.clone() for values in kept)
         self.clear()
         return outputs, targets, losses, weights
 
+    @property
+    def _divisors(self) -> Tensor:
+        losses = self._losses.values
+        return losses.new_tensor(self._counts) if self._counts else self._weights.values
+
     def state_dict(self) -> dict[str, Any]:
         """What is kept, as tensors and plain numbers; empty if that is nothing."""
-        if not self._losses:
+        if not self.batches:
             return {}
         return {
             "outputs": self._outputs.values.clone(),
             "targets": self._targets.values.clone(),
-            "losses": torch.stack(self._losses),
-            "weights": list(self._weights),
+            "losses": self._losses.values.clone(),
+            "weights": list(self._counts) or self._weights.values.clone(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Keep what ``state_dict`` gave, and nothing else."""
         self.clear()
-        if state:
-            self._outputs.append(state["outputs"].to(device))
-            self._targets.append(state["targets"].to(device))
-            self._losses = list(state["losses"].to(device))
-            weights = list(state["weights"])
-            self._weights = [w.to(device) if isinstance(w, Tensor) else w for w in weights]
+        if not state:
+            return
+        self._outputs.append(state["outputs"].to(device))
+        self._targets.append(state["targets"].to(device))
+        self._losses.append(state["losses"].to(device))
+        if isinstance(state["weights"], list):
+            self._counts = list(state["weights"])
+        else:
+            self._weights.append(state["weights"].to(device))
 
 
 class _Rows:
-    """A tensor that grows at its end."""
+    """A tensor that grows at its end, of a given dtype or that of what is appended."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
         self.length = 0
-        self._memory = torch.empty(0)
+        self._dtype = dtype
+        self._memory = torch.empty(0, dtype=dtype)
 
     @property
     def values(self) -> Tensor:
@@ -105,7 +117,7 @@ class _Rows:
         memory = self._memory
         return (
             values.shape[1:] == memory.shape[1:]
-            and values.dtype == memory.dtype
+            and (self._dtype or values.dtype) == memory.dtype
             and values.device == memory.device
         )
 
@@ -116,7 +128,8 @@ class _Rows:
             kept = self._memory[:start]
             # Made in evaluation, it must also serve outside of it.
             with torch.inference_mode(False):
-                self._memory = values.new_empty(end + ROOM, *values.shape[1:])
+                shape = (end + ROOM, *values.shape[1:])
+                self._memory = values.new_empty(shape, dtype=self._dtype)
             if start:
                 self._memory[:start] = kept
         self._memory[start:end] = values

@@ -24,13 +24,14 @@ class FiniteCheck(Callback):
     """
 
     def __init__(self) -> None:
-        self._losses: list[Tensor] = []
+        self._losses = torch.empty(0)  # one tensor: kept one by one they would split the memory
         self._steps: list[tuple[int, float]] = []  # of each loss: the update and its learning rate
         self._rate = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
-        self._losses, self._steps = [], []
+        self._losses = torch.empty(STEPS_PER_LOOK, device=pl_module.device)
+        self._steps = []
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -44,9 +45,9 @@ class FiniteCheck(Callback):
         """Take the loss of a batch, without looking at it."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor):
-            self._losses.append(loss.detach())
+            self._losses[len(self._steps)] = loss.detach()
             self._steps.append((trainer.global_step, self._rate))
-            if len(self._losses) == STEPS_PER_LOOK:
+            if len(self._steps) == STEPS_PER_LOOK:
                 self._look(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -65,11 +66,9 @@ class FiniteCheck(Callback):
         self._look(trainer, pl_module)
 
     def _look(self, trainer: Trainer, module: LightningModule | None = None) -> None:
-        losses, steps = self._losses, self._steps
-        self._losses, self._steps = [], []
-        if losses:
-            # A batch may have had its loss in another precision than the one before.
-            values = torch.stack([loss.float() for loss in losses])
+        steps, self._steps = self._steps, []
+        if steps:
+            values = self._losses[: len(steps)]
             bad = (~values.isfinite()).nonzero()
             first = int(bad[0]) if len(bad) else 0
             what = f"the loss is {float(values[first]):g}"

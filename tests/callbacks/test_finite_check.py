@@ -106,7 +106,7 @@ def test_losses_are_looked_at_together(tmp_path):
     looks = []
     check = FiniteCheck()
     ours = check._look
-    check._look = lambda *args: looks.append(len(check._losses)) or ours(*args)
+    check._look = lambda *args: looks.append(len(check._steps)) or ours(*args)
     x = torch.randn(300, 2)
     loader = DataLoader(TensorDataset(x, x.sum(1)), batch_size=1)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
