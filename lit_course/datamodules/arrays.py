@@ -30,7 +30,7 @@ class ArrayDataModule(SupervisedDataModule):
         num_classes: Number of classes; the largest label + 1 if not given.
         feature_names: Name of each feature.
         class_names: Name of each class.
-        batch_size: Rows per batch, in every split.
+        batch_size: Rows per batch of training; evaluation takes four times as many.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
         shuffle: Whether the training rows come in a new order each epoch.

@@ -17,6 +17,8 @@ from lit_course.datamodules.samples import Samples, Split
 from lit_course.datamodules.splits import split_rows
 from lit_course.scaling import ColumnStatistics, rows_per_piece
 
+EVALUATION = 4  # times as many rows as in a batch of training
+
 
 class SupervisedDataModule(LightningDataModule, ABC):
     """A data set for supervised learning, held in memory as whole tensors.
@@ -27,7 +29,8 @@ class SupervisedDataModule(LightningDataModule, ABC):
     ``num_classes``, ``schema``, ``train_statistics``, ``class_counts``, ``split_sizes``.
 
     Args:
-        batch_size: Rows per batch, in every split; of several processes for each one.
+        batch_size: Rows per batch of training; of several processes for each one. Evaluation
+            takes four times as many, as no gradients are kept.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
         shuffle: Whether the training rows come in a new order each epoch.
@@ -193,7 +196,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
             split.samples.x,
             split.samples.y,
             split.rows,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size * (1 if in_step else EVALUATION),
             shuffle=shuffle,
             drop_last=drop_last,
             seed=self.seed,

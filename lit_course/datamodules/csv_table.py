@@ -34,7 +34,7 @@ class CSVDataModule(SupervisedDataModule):
         task: ``auto`` takes the target for a class if it is one boolean column, or one integer
             column that holds exactly the values 0..C-1 with C from 2 to 20; else it is a
             regression. ``classification`` and ``regression`` say which.
-        batch_size: Rows per batch, in every split.
+        batch_size: Rows per batch of training; evaluation takes four times as many.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
         shuffle: Whether the training rows come in a new order each epoch.

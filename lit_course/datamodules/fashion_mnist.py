@@ -53,7 +53,7 @@ class FashionMNISTDataModule(SupervisedDataModule):
         augment: Whether each training image is mirrored at random and moved by up to 2 pixels.
         validate_on: ``holdout`` holds out ``val_size`` of the 60,000 training images; ``test``
             validates on the test split and trains on all 60,000.
-        batch_size: Images per batch, in every split.
+        batch_size: Images per batch of training; evaluation takes four times as many.
         val_size: Training images held out for validation: a fraction, or an integer count; 0 for
             none. Not used with ``validate_on="test"``.
         shuffle: Whether the training images come in a new order each epoch.

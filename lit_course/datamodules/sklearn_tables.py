@@ -15,7 +15,7 @@ class DigitsDataModule(SupervisedDataModule):
     Digits" data. Pixels are 0..16.
 
     Args:
-        batch_size: Rows per batch, in every split.
+        batch_size: Rows per batch of training; evaluation takes four times as many.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
         shuffle: Whether the training rows come in a new order each epoch.
@@ -66,7 +66,7 @@ class DiabetesDataModule(SupervisedDataModule):
     Hastie, Johnstone and Tibshirani (2004), "Least Angle Regression".
 
     Args:
-        batch_size: Rows per batch, in every split.
+        batch_size: Rows per batch of training; evaluation takes four times as many.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
         shuffle: Whether the training rows come in a new order each epoch.
