@@ -45,7 +45,8 @@ class ClassificationLoss(nn.Module, ABC):
 
     def weight(self, target: Tensor) -> Tensor | int:
         """What the mean over these targets was divided by."""
-        return len(target) if self.class_weights is None else self.class_weights[target].sum()
+        weights = self.class_weights
+        return target.shape[0] if weights is None else weights[target].sum()
 
 
 def _are_weights(values: Sequence[float]) -> bool:

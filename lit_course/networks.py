@@ -112,7 +112,7 @@ class MLP(nn.Sequential):
         Raises:
             ValueError: If batch normalisation is trained on one sample.
         """
-        if self.training and len(x) == 1 and any(map(_takes_statistics, self)):
+        if self.training and x.shape[0] == 1 and any(map(_takes_statistics, self)):
             raise ValueError(f"a training batch has one sample: {BATCH_OF_ONE}")
         outputs: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # as torch has it
         return outputs

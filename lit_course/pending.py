@@ -123,8 +123,8 @@ class _Rows:
 
     def append(self, values: Tensor) -> None:
         """Copy values ``(N, ...)`` to the end."""
-        start, end = self.length, self.length + len(values)
-        if end > len(self._memory) or not (start or self.takes(values)):
+        start, end = self.length, self.length + values.shape[0]
+        if end > self._memory.shape[0] or not (start or self.takes(values)):
             kept = self._memory[:start]
             # Made in evaluation, it must also serve outside of it.
             with torch.inference_mode(False):

@@ -90,6 +90,12 @@ class TrainerCLI(LightningCLI):
             default=False,
             help="After a fit, test its best checkpoint.",
         )
+        parser.add_argument(
+            "--lean_loop",
+            type=bool,
+            default=True,
+            help="Train in a loop that calls only those who listen; false is Lightning's own.",
+        )
 
     # ------------------------------------------------------------- what was asked for
 
@@ -178,6 +184,8 @@ class TrainerCLI(LightningCLI):
             # jsonargparse wraps what a class raised into the tree of types that it tried.
             wrapped = str(error).startswith("Does not validate")
             raise (error.__cause__ if wrapped and error.__cause__ else error) from None
+        if not self._asked.lean_loop and isinstance(self.model, modules.SupervisedModule):
+            self.model.lean_loop = False
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A Trainer with the run's folder, its logger and our callbacks."""

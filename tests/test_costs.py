@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.tensorboard import SummaryWriter
 from torchmetrics import Metric
 
-from lit_course import ArrayDataModule, MLPClassifier
+from lit_course import ArrayDataModule
 from lit_course.modules.lean_loop import LeanEpochLoop
 from lit_course.trainer_cli import TrainerCLI
 

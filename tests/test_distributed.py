@@ -89,7 +89,7 @@ def test_two_processes_train_and_test_as_one(start, lit, tmp_path):
     fit = ("fit", *MODEL, *RAGGED, "--trainer.max_epochs", 2, "--test_best", "true")
     done = start(*fit, "--data.batch_size", 32, "--name", "two", processes=2)
     assert done.returncode == 0, done.stderr
-    own = "training in Lightning's own loop: the strategy is not of a single device\n"
+    own = "training in Lightning's own loop: strategy DDPStrategy\n"
     assert done.stderr == own
     for said in ("samples     1,425 train", "epoch 2/2", "test/auroc", "run: lightning_logs"):
         assert done.stdout.count(said) == 1, said

@@ -81,8 +81,9 @@ class SupervisedModule(DeclaredModule):
             self.check_values(y)
             self._checked |= {stage}
         # Of several processes one may have nothing to evaluate; the mean of nothing is NaN.
-        loss: Tensor = self.loss(outputs, y) if len(y) else outputs.sum()
-        weight = self.loss.weight(y) if isinstance(self.loss, ClassificationLoss) else len(y)
+        samples = y.shape[0]
+        loss: Tensor = self.loss(outputs, y) if samples else outputs.sum()
+        weight = self.loss.weight(y) if isinstance(self.loss, ClassificationLoss) else samples
         if report:
             self._stage_metrics(stage).add(outputs, y, loss, weight)
         return loss, weight

@@ -9,6 +9,7 @@ those that somebody implements; the arithmetic is the same to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import gcd
 from typing import Any
 
@@ -21,9 +22,9 @@ from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info
-from torch.optim import LBFGS
+from torch.optim import LBFGS, Optimizer
 
-# What is told of a batch, and what decides on it: the second is Lightning's own or this loop is.
+# Hooks that are told of a batch; what a callback or the module makes of them is called.
 _TOLD = (
     "on_train_batch_start",
     "on_before_zero_grad",
@@ -32,7 +33,9 @@ _TOLD = (
     "on_before_optimizer_step",
     "on_train_batch_end",
 )
+# Hooks through which a batch goes on its way to the device.
 _TRANSFER = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+# What makes the update: ours, or Lightning's loop is needed.
 _DECIDING = (
     "training_step",
     "optimizer_zero_grad",
@@ -50,6 +53,8 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     _said: str | None = None
     _is_lean = False
+    _module: LightningModule
+    _optimizer: Optimizer
     _hooks: dict[str, list[Callable[..., Any]]]
     _transfers: list[Callable[[Any], Any]]
     _batches_per_look: int
@@ -64,13 +69,12 @@ class LeanEpochLoop(_TrainingEpochLoop):
         """Find out who is to be called in this epoch; callbacks may have changed the Trainer."""
         super().on_run_start(data_fetcher)
         reason = obstacle(self.trainer)
-        is_asked = (
-            self.trainer.lightning_module.automatic_optimization
-        )  # else it has a step of its own
-        if is_asked and reason not in (None, self._said):
+        updates_by_itself = not self.trainer.lightning_module.automatic_optimization
+        if reason not in (None, self._said) and not updates_by_itself:
             rank_zero_info(f"training in Lightning's own loop: {reason}")
         self._said = reason
         self._is_lean = reason is None
+        self._module, self._optimizer = self.trainer.lightning_module, self.trainer.optimizers[0]
         self._hooks = {hook: _implemented(self.trainer, hook) for hook in _TOLD}
         self._transfers = _transfers(self.trainer)
         self._batches_per_look = self._find_batches_per_look()
@@ -110,8 +114,8 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     def _update(self, data_fetcher: _DataFetcher) -> None:
         """One batch, as ``_TrainingEpochLoop.advance`` and what that calls take it."""
-        trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
-        optimizer, updates = trainer.optimizers[0], self.automatic_optimization.optim_progress
+        trainer, progress, optimizer = self.trainer, self.batch_progress, self._optimizer
+        updates = self.automatic_optimization.optim_progress.optimizer
 
         batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
@@ -123,22 +127,22 @@ class LeanEpochLoop(_TrainingEpochLoop):
         self._tell("on_train_batch_start", batch, batch_idx)
         progress.increment_started()
 
-        updates.optimizer.step.increment_ready()
-        loss = module.training_step(batch, batch_idx)
-        updates.optimizer.zero_grad.increment_ready()
+        updates.step.increment_ready()
+        loss: Any = self._module.training_step(batch, batch_idx)
+        updates.zero_grad.increment_ready()
         self._tell("on_before_zero_grad", optimizer)
-        updates.optimizer.zero_grad.increment_started()
+        updates.zero_grad.increment_started()
         # As zero_grad() does; that takes longer to enter a profiler than to do this.
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
-        updates.optimizer.zero_grad.increment_completed()
+        updates.zero_grad.increment_completed()
         self._tell("on_before_backward", loss)
         loss.backward()
         self._tell("on_after_backward")
         self._tell("on_before_optimizer_step", optimizer)
         optimizer.step()
-        updates.optimizer.step.increment_completed()
+        updates.step.increment_completed()
 
         progress.increment_processed()
         if trainer.lr_scheduler_configs:
@@ -156,7 +160,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     def _tell(self, hook: str, *args: object) -> None:
         if implemented := self._hooks[hook]:
-            attributes = vars(self.trainer.lightning_module)  # its __setattr__ looks for parameters
+            attributes = vars(self._module)  # its __setattr__ looks for parameters
             before, attributes["_current_fx_name"] = attributes["_current_fx_name"], hook
             for call in implemented:
                 call(*args)
@@ -169,8 +173,9 @@ def obstacle(trainer: Trainer) -> str | None:
     reasons = {
         "lean_loop is off": not getattr(module, "lean_loop", False),
         "optimization is manual": not module.automatic_optimization,
-        "the strategy is not of a single device": type(trainer.strategy)
-        is not SingleDeviceStrategy,
+        f"strategy {type(trainer.strategy).__name__}": (
+            type(trainer.strategy) is not SingleDeviceStrategy
+        ),
         "the model is compiled": trainer.strategy.model is not module,
         f"precision is {trainer.precision}": type(trainer.precision_plugin) is not Precision,
         "accumulate_grad_batches is set": trainer.accumulate_grad_batches != 1,
@@ -200,7 +205,7 @@ def _implemented(trainer: Trainer, hook: str) -> list[Callable[..., Any]]:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set on construction
         own = getattr(callback, hook)
         if getattr(own, "__func__", None) is not getattr(Callback, hook):
-            calls.append(_bind(own, trainer, module))
+            calls.append(partial(own, trainer, module))
     own = getattr(module, hook)
     if own.__func__ is not getattr(LightningModule, hook):
         calls.append(own)
@@ -220,9 +225,3 @@ def _transfers(trainer: Trainer) -> list[Callable[[Any], Any]]:
     if after.__func__ is not DataHooks.on_after_batch_transfer:
         steps.append(lambda batch: after(batch, 0))
     return steps
-
-
-def _bind(
-    hook: Callable[..., Any], trainer: Trainer, module: LightningModule
-) -> Callable[..., Any]:
-    return lambda *args: hook(trainer, module, *args)
