@@ -66,7 +66,8 @@ def main() -> None:
             write({group: record[group] for group in GROUPS if group in record}, output)
             if output == RECORD:
                 page = PAGE.read_text(encoding="utf-8")
-                PAGE.write_text(shown(page, record, GROUPS), encoding="utf-8")
+                written = json.loads(output.read_text(encoding="utf-8"))
+                PAGE.write_text(shown(page, written, GROUPS), encoding="utf-8")
     print(table({name: record[name] for name in args.only}, GROUPS))
 
 
