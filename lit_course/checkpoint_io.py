@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -15,6 +16,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lit_course import checkpoints
 
 PARTIAL = ".part"
+_BYTES_AT_ONCE = 2**20
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -36,25 +38,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             OSError: If it could not be written; the file that was there before is whole.
         """
-        path = Path(path)
-        partial = path.with_name(path.name + PARTIAL)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.unlink(missing_ok=True)
-            with partial.open("xb") as file:  # not through a link that somebody put there
-                fcntl.flock(file, fcntl.LOCK_EX)  # tells `sweep` that somebody is still writing
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(partial, path)
-            _flush_folder(path.parent)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            with suppress(OSError):
-                partial.unlink()
-            raise OSError(
-                f"the checkpoint {path} could not be saved: {_reason(error)}\n"
-                "the training was ended; what was saved before is whole"
-            ) from error
+        _write(Path(path), lambda file: torch.save(checkpoint, file))
+
+    def copy_checkpoint(self, source: Path, path: Path) -> None:
+        """Write a checkpoint that is there already, under another name.
+
+        Raises:
+            OSError: If it could not be written; the file that was there before is whole.
+        """
+        with source.open("rb") as original:
+            _write(path, lambda file: shutil.copyfileobj(original, file, _BYTES_AT_ONCE))
 
     def load_checkpoint(
         self,
@@ -77,6 +70,27 @@ def sweep(folder: Path) -> None:
         with suppress(OSError), partial.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             partial.unlink()
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # not through a link that somebody put there
+            fcntl.flock(file, fcntl.LOCK_EX)  # tells `sweep` that somebody is still writing
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(partial, path)
+        _flush_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        with suppress(OSError):
+            partial.unlink()
+        raise OSError(
+            f"the checkpoint {path} could not be saved: {_reason(error)}\n"
+            "the training was ended; what was saved before is whole"
+        ) from error
 
 
 def _flush_folder(folder: Path) -> None:

@@ -96,7 +96,9 @@ def probabilities(outputs: Tensor) -> Tensor:
     """
     outputs = outputs.float()
     if outputs.shape[1] > 1:
-        return outputs.softmax(1)
+        # A softmax; of few columns torch's own takes a processor three times as long.
+        likelihoods = (outputs - outputs.amax(1, keepdim=True)).exp()
+        return likelihoods / likelihoods.sum(1, keepdim=True)
     positive = outputs.sigmoid()
     return torch.cat([1 - positive, positive], 1)
 

@@ -121,8 +121,12 @@ class InputScaling(nn.Module):
 
     def forward(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Raw features ``(B, ...)`` to floats ``(B, in_features)``, of torch's default dtype."""
-        x = as_float(flatten(x, self.in_features), dtype or torch.get_default_dtype())
-        return (x - self.mean).div_(self.std) if self.standardize else x
+        given = flatten(x, self.in_features)
+        x = as_float(given, dtype or torch.get_default_dtype())
+        if not self.standardize:
+            return x
+        centred = x - self.mean if x is given else x.sub_(self.mean)  # what was given is not ours
+        return centred.div_(self.std)
 
 
 def rows_per_piece(shape: torch.Size) -> int:

@@ -219,7 +219,8 @@ def children(process: int) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("stops", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stops", [1, 20])
 def test_sigterm_ends_both_processes_saved(command, tmp_path, stops):
     options = (*MODEL, *DIGITS, "--trainer.max_epochs", 10_000)
     for number in range(stops):

@@ -79,8 +79,16 @@ def attack(run, victim, tmp_path):
     return open_
 
 
-# A pattern may be given twice; only the parser of the command line minds so many.
-@pytest.mark.parametrize("name", [name for name in CORPUS if name != "many frozen"])
+# A pattern may be given twice; only the parser of the command line minds so many. The doors of the
+# command line lead through the loader too: the quick part tries every third file there.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if i % 2 else ())
+        for i, name in enumerate(CORPUS)
+        if name != "many frozen"
+    ],
+)
 def test_a_hostile_file_is_refused_by_the_loader(name, honest, attack, tmp_path):
     ended = attack(CORPUS[name](honest, tmp_path / "canary"), "load")
     assert ended.status == 1

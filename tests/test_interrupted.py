@@ -75,7 +75,10 @@ def assert_in_words(log: str, *words: str) -> None:
 # ------------------------------------------------------------------- signals
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
 def test_a_signal_ends_a_fit_saved_and_says_how_to_go_on(start, run, number, status):
     last = run / "checkpoints" / "last.ckpt"
     command = start(*SMALL, "--trainer.max_epochs", 100_000)
@@ -124,7 +127,8 @@ def test_another_verb_ends_at_once(fit, lit, monkeypatch, verb):
 # ------------------------------------------------------------------- killed
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [5, 50])
 def test_killed_while_saving(start, run, tmp_path, kills, record_property):
     """The files are the old ones or the new ones, and the run goes on as if nothing had been."""
     seed = random.Random(kills)

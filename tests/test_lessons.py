@@ -225,6 +225,7 @@ def distance(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
 
 
+@pytest.mark.slow  # tests/modules has the same, without the command line
 def test_linear_configurations_reach_least_squares(linear):
     run, data = linear("--test_best=true")
     x, y = split(data, "train_dataloader")

@@ -60,7 +60,7 @@ def schedule(name: str, interval: str) -> tuple[str, ...]:
     return (*options, "--model.lr_scheduler_options", OPTIONS.get(name, "{}"))
 
 
-QUICK = {("CosineAnnealingLR", "epoch", 7), ("OneCycleLR", "step", 0), ("StepLR", "step", 0)}
+QUICK = {("CosineAnnealingLR", "epoch", 7)}
 CASES = [
     pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow])
     for case in product(SCHEDULES, ["epoch", "step"], [0, 7])
@@ -112,8 +112,8 @@ def test_options_of_optimizer_and_schedule_can_be_changed(lit, run):
 @pytest.mark.parametrize(
     ("name", "interval"),
     [
-        ("CosineAnnealingLR", "epoch"),
         ("OneCycleLR", "step"),
+        pytest.param("CosineAnnealingLR", "epoch", marks=pytest.mark.slow),
         *(
             pytest.param(name, interval, marks=pytest.mark.slow)
             for name in ("LinearDecay", "PolynomialLR")

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lit_course.checkpoint_io import sweep
+from lit_course.checkpoint_io import AtomicCheckpointIO, sweep
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -77,24 +77,32 @@ class BestCheckpoint(ModelCheckpoint):
         self._last_global_step_saved = -1  # of this step there is a state with less in it
         if self._should_skip_saving_checkpoint(trainer):
             return
-        if not self._is_judged:
-            self._judge(trainer)
-        self._last_global_step_saved = -1
-        self.keep_last(trainer)
+        is_best = not self._is_judged and self._judge(trainer)
+        writer = trainer.strategy.checkpoint_io
+        if is_best and isinstance(writer, AtomicCheckpointIO):
+            self.last_model_path = self._path(LAST)
+            if trainer.is_global_zero:
+                writer.copy_checkpoint(Path(self.best_model_path), Path(self.last_model_path))
+            trainer.strategy.barrier()
+        else:
+            self._last_global_step_saved = -1
+            self.keep_last(trainer)
 
-    def _judge(self, trainer: Trainer) -> None:
+    def _judge(self, trainer: Trainer) -> bool:
+        """Write ``best.ckpt`` if the present state is the best one; whether it is."""
         self._is_judged = True
         score = trainer.callback_metrics.get(self.monitor or "")
         if self.monitor is not None:
             if score is None or not score.isfinite():
-                return
+                return False
             if self.best_model_score is not None:
                 better = torch.gt if self.mode == "max" else torch.lt
                 if not better(score, self.best_model_score.to(score)):
-                    return
+                    return False
             self.best_model_score = score.detach().cpu()
         self.best_model_path = self._path(BEST)
         self._save_checkpoint(trainer, self.best_model_path)
+        return True
 
     def keep_last(self, trainer: Trainer) -> None:
         """Write ``last.ckpt``, unless it is of this step already."""

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from torch import Tensor
 
-SECONDS_PER_REDRAW = 0.25
+SECONDS_PER_REDRAW = 0.5
 LINES_PER_RUN = 20
 SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/mae")
 
 
 class RunProgress(ProgressBar):
-    """Redraws a bar four times a second; prints about 20 lines a run into a file or pipe.
+    """Redraws a bar twice a second; prints about 20 lines a run into a file or pipe.
 
     Drawing takes as long as a small step, and reading the loss makes a device wait: neither is done
     more often than an eye can follow.

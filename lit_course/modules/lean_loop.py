@@ -123,7 +123,10 @@ class LeanEpochLoop(_TrainingEpochLoop):
         for transfer in self._transfers:
             batch = transfer(batch)
         progress.increment_ready()
-        trainer._logger_connector.on_batch_start(batch)
+        logged = self._results  # what a callback logs with `self.log`: of ours, nothing
+        logged.batch = batch
+        if trainer._logger_connector._first_loop_iter is not False:
+            trainer._logger_connector.on_batch_start(batch)
         self._tell("on_train_batch_start", batch, batch_idx)
         progress.increment_started()
 
@@ -150,7 +153,6 @@ class LeanEpochLoop(_TrainingEpochLoop):
             if self._num_ready_batches_reached():
                 self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         self._tell("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
-        logged = self._results  # what a callback logged with `self.log`: of ours, nothing
         if logged:
             trainer._logger_connector.on_batch_end()
         logged.batch = logged.batch_size = None

@@ -105,9 +105,8 @@ def test_l2_is_ridges_alpha(data, alpha, fit, request):
     assert np.linalg.norm(without - reference.coef_) > 0.01 * np.linalg.norm(reference.coef_)
 
 
-@pytest.mark.parametrize(
-    ("data", "alpha"), [("diabetes", 2.0), pytest.param("boston", 0.05, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("data", "alpha"), [("diabetes", 2.0), ("boston", 0.05)])
 def test_l1_is_lassos_alpha(data, alpha, fit, request):
     x, _, y, _ = request.getfixturevalue(data)
     model = fit(x, y, l1=alpha, **MOMENTUM)

@@ -178,7 +178,13 @@ ONE_CYCLE_IN_EPOCHS = pytest.mark.filterwarnings(
 @pytest.mark.parametrize(("name", "options", "formula"), FORMULAS)
 @pytest.mark.parametrize(
     ("interval", "frequency", "accumulate"),
-    [("step", 1, 1), ("step", 1, 2), ("step", 2, 2), ("epoch", 1, 2), ("epoch", 2, 1)],
+    [
+        pytest.param("step", 1, 1, marks=pytest.mark.slow),
+        pytest.param("step", 1, 2, marks=pytest.mark.slow),
+        ("step", 2, 2),
+        pytest.param("epoch", 1, 2, marks=pytest.mark.slow),
+        ("epoch", 2, 1),
+    ],
 )
 def test_rates_equal_the_formula(
     name, options, formula, interval, frequency, accumulate, make_trainer, loader, blobs,
