@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lit_course.datamodules import (
         ArrayDataModule,
         CSVDataModule,
+        DataFrameDataModule,
         DiabetesDataModule,
         DigitsDataModule,
         FashionMNISTDataModule,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArrayDataModule",
     "CSVDataModule",
+    "DataFrameDataModule",
     "DiabetesDataModule",
     "DigitsDataModule",
     "FashionMNISTDataModule",

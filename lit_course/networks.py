@@ -9,6 +9,7 @@ from math import comb
 import torch
 from torch import Tensor, nn
 
+from lit_course.categories import Categories, OneHot, TableInput
 from lit_course.names import lookup
 from lit_course.scaling import InputScaling, as_float, flatten
 
@@ -69,6 +70,10 @@ class MLP(nn.Sequential):
             None keeps torch's own.
         output_activation: ``relu`` or ``log_softmax`` after the last layer; None for neither.
         standardize: Whether the inputs are standardised, see ``InputScaling``.
+        categories: Features that hold codes, see ``categories.py``; ``scaling`` is then within
+            ``table``, a ``TableInput``.
+        one_hot_levels: The most levels that a category may have to get a column for each; of more
+            it gets a learned vector.
     """
 
     def __init__(
@@ -83,14 +88,21 @@ class MLP(nn.Sequential):
         initialization: str | None = None,
         output_activation: str | None = None,
         standardize: bool = True,
+        categories: Categories | None = None,
+        one_hot_levels: int = 20,
     ) -> None:
         super().__init__()
         make_activation = lookup("activation", activation, ACTIVATIONS)
         make_normalization = normalization and lookup(
             "normalization", normalization, NORMALIZATIONS
         )
-        self.add_module("scaling", InputScaling(in_features, standardize))
         width = in_features
+        if categories:
+            table = TableInput(in_features, categories, one_hot_levels, standardize)
+            width = table.out_features
+            self.add_module("table", table)
+        else:
+            self.add_module("scaling", InputScaling(in_features, standardize))
         for i, hidden in enumerate(hidden_features, start=1):
             self.add_module(f"linear{i}", nn.Linear(width, hidden))
             if make_normalization:
@@ -178,6 +190,7 @@ class LinearModel(nn.Sequential):
         degree: Degree of the polynomial features; 1 takes the features as they are.
         bias: Whether the layer has an intercept.
         standardize: Whether the (expanded) features are standardised, see ``InputScaling``.
+        categories: Features that hold codes, see ``categories.py``; each code gets a column.
     """
 
     scaling: InputScaling
@@ -191,11 +204,16 @@ class LinearModel(nn.Sequential):
         degree: int = 1,
         bias: bool = True,
         standardize: bool = True,
+        categories: Categories | None = None,
     ) -> None:
         super().__init__()
         width = in_features
+        if categories:
+            one_hot = OneHot(in_features, categories)
+            width = one_hot.out_features
+            self.add_module("one_hot", one_hot)
         if degree > 1:
-            polynomial = PolynomialFeatures(in_features, degree)
+            polynomial = PolynomialFeatures(width, degree)
             self.add_module("polynomial", polynomial)
             width = len(polynomial.monomials)
         self.add_module("scaling", InputScaling(width, standardize))
@@ -203,8 +221,11 @@ class LinearModel(nn.Sequential):
 
     def feature_names(self, raw: Sequence[str]) -> list[str]:
         """Name what the linear layer weighs, given the names of the raw features."""
-        polynomial = getattr(self, "polynomial", None)
-        return polynomial.names(raw) if polynomial is not None else list(raw)
+        names = list(raw)
+        for layer in self:
+            if isinstance(layer, OneHot | PolynomialFeatures):
+                names = layer.names(names)
+        return names
 
     def columns(self, x: Tensor) -> Tensor:
         """What the linear layer weighs, ``(B, columns)``, computed in float64."""

@@ -213,6 +213,7 @@ class TrainerCLI(LightningCLI):
         """Load the data before the run's folder is made, so that bad data leaves none behind."""
         ours = isinstance(self.datamodule, datamodules.SupervisedDataModule)
         if ours and _is_first_process():
+            self.datamodule.known_schema = getattr(self.model, "schema", {})
             self.datamodule.prepare_data()
             self.datamodule.setup(self.verb)
             tests = self.verb == "fit" and self._asked.test_best

@@ -49,6 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "runs": set(),
     "callbacks": {"checkpoint_io", "checkpoints"},
     "modules": {
+        "categories",
         "checkpoints",
         "losses",
         "metrics",
@@ -60,8 +61,12 @@ ARROWS: dict[str, set[str]] = {
         "solvers",
         "stage_metrics",
     },
-    "datamodules": {"names", "scaling"},
-    "networks": PLAIN,
+    "datamodules": {"columns", "names", "scaling", "tables", "targets"},
+    "tables": {"columns", "names"},
+    "targets": {"columns"},
+    "columns": set(),
+    "networks": PLAIN | {"categories"},
+    "categories": {"scaling"},
     "losses": PLAIN,
     "optimizers": PLAIN,
     "solvers": set(),
@@ -102,6 +107,7 @@ INSIDE: dict[str, set[str]] = {
     "datamodules/expansion": set(),
     "datamodules/table_files": {"expansion"},
     "datamodules/base": {"batches", "samples", "splits"},
+    "datamodules/table": {"base", "samples", "splits"},
 }
 
 

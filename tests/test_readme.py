@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 # docs/distributed.md starts processes: test_distributed.py types its commands.
-PAGES = ("README.md", "docs/reliability.md")
+PAGES = ("README.md", "docs/reliability.md", "docs/tables.md")
 ALL_PAGES = [
     "README.md",
     "SECURITY.md",
@@ -32,6 +32,15 @@ def fresh_folder(tmp_path, monkeypatch):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     rows = "".join(f"{size},{age},{3 * size - age}\n" for size in range(50, 90) for age in range(5))
     (tmp_path / "houses.csv").write_text("size,age,price\n" + rows)
+    people = [
+        f"{20 + i % 50 if i % 9 else ''},{('Bonn', 'Ulm', 'NA')[i % 3]},2024-0{1 + i % 9}-01,"
+        for i in range(200)
+    ]
+    incomes = [f"{'high' if i % 50 + i % 3 > 25 else 'low'}\n" for i in range(200)]
+    rows = "".join(row + income for row, income in zip(people, incomes, strict=True))
+    (tmp_path / "people.csv").write_text("age,city,since,income\n" + rows)
+    new = [row.replace("Ulm", "Rom") + "1\n" for row in people[:20]]
+    (tmp_path / "new_people.csv").write_text("age,city,since,shoes\n" + "".join(new))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -39,7 +48,7 @@ def fresh_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands(fresh_folder, capsys, page):
     commands = [line for block in blocks("bash", page) for line in block.splitlines()]
-    assert len(commands) > 2
+    assert len(commands) > 1
     for command in commands:
         program, *args = shlex.split(command)
         assert program == "lit-course"
@@ -51,7 +60,7 @@ def test_the_commands(fresh_folder, capsys, page):
 
 
 @pytest.mark.filterwarnings("ignore")  # a Trainer of one's own says what it likes
-@pytest.mark.parametrize("code", blocks("python", *PAGES), ids=["arrays", "own project", "guards"])
+@pytest.mark.parametrize("code", blocks("python", *PAGES), ids=["arrays", "own project", "guards", "tables"])
 def test_the_python(fresh_folder, code):
     exec(compile(code, "page", "exec"), {"__name__": "page"})
 

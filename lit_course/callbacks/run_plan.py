@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import get_num_threads
 
+MOST_COLUMNS = 50  # are shown
+
 
 class RunPlan(Callback):
-    """Prints samples, batches, updates, parameters and device when training starts."""
+    """Prints samples, updates, parameters and device, and a table's columns, before training."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the plan."""
@@ -20,7 +25,28 @@ class RunPlan(Callback):
         table = Table.grid(padding=(0, 2))
         for name, text in plan(trainer, pl_module).items():
             table.add_row(f"[bold]{name}", text)
+        columns = getattr(getattr(trainer, "datamodule", None), "columns", [])
+        if columns:
+            Console().print(column_table(columns))
         Console().print(table)
+
+
+def column_table(columns: Sequence[Any]) -> Table:
+    """What a table's columns are taken for, a line each.
+
+    Args:
+        columns: Their ``name``, ``kind``, ``missing``, ``distinct`` and ``use``, as a data module
+            of tables has them.
+    """
+    table = Table(
+        "column", "kind", "missing", "distinct", "used as", box=None, padding=(0, 2, 0, 0)
+    )
+    for column in columns[:MOST_COLUMNS]:
+        numbers = f"{column.missing:,}", f"{column.distinct:,}"
+        table.add_row(escape(column.name), column.kind, *numbers, column.use)
+    if len(columns) > MOST_COLUMNS:
+        table.add_row(f"… {len(columns) - MOST_COLUMNS:,} more")
+    return table
 
 
 def plan(trainer: Trainer, module: LightningModule) -> dict[str, str]:

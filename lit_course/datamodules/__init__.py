@@ -4,15 +4,18 @@ from lit_course.datamodules.arrays import ArrayDataModule
 from lit_course.datamodules.base import SupervisedDataModule
 from lit_course.datamodules.batches import Batches
 from lit_course.datamodules.csv_table import CSVDataModule
+from lit_course.datamodules.data_frame import DataFrameDataModule
 from lit_course.datamodules.fashion_mnist import FashionMNISTDataModule
 from lit_course.datamodules.roller_coaster import RollerCoasterDataModule
 from lit_course.datamodules.samples import Samples, Split
 from lit_course.datamodules.sklearn_tables import DiabetesDataModule, DigitsDataModule
+from lit_course.datamodules.table import TableDataModule
 
 __all__ = [
     "ArrayDataModule",
     "Batches",
     "CSVDataModule",
+    "DataFrameDataModule",
     "DiabetesDataModule",
     "DigitsDataModule",
     "FashionMNISTDataModule",
@@ -20,4 +23,5 @@ __all__ = [
     "Samples",
     "Split",
     "SupervisedDataModule",
+    "TableDataModule",
 ]

@@ -59,13 +59,17 @@ class SupervisedDataModule(LightningDataModule, ABC):
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.seed = seed
+        # What a trained model knows of its data; without a Trainer that has the model, to be set.
+        self.known_schema: dict[str, Any] = {}
+        self._verb = "None"
         self._splits: dict[str, Split] | None = None
 
     @abstractmethod
     def load(self) -> dict[str, Split]:
         """Read the data set and return its ``"train"``, ``"val"`` and ``"test"`` splits.
 
-        One data set is made into three splits with :meth:`cut`. It is called once per process.
+        One data set is made into three splits with :meth:`cut`. Rows that are there to be predicted
+        only are a split ``"predict"``. It is called once per process.
         """
 
     def cut(self, samples: Samples) -> dict[str, Split]:
@@ -81,9 +85,9 @@ class SupervisedDataModule(LightningDataModule, ABC):
 
     def setup(self, stage: str | None = None) -> None:
         """Load the data once; refuse a stage that has no rows to work on."""
+        self._verb = verb = str(getattr(stage, "value", stage))  # the Trainer's stage is an enum
         if self._splits is None:
             self._splits = self.load()
-        verb = str(getattr(stage, "value", stage))  # the Trainer's stage is an enum
         needed = {"validate": "val", "test": "test"}.get(verb)
         if needed is not None and len(self._splits[needed]) == 0:
             raise ValueError(
@@ -137,25 +141,27 @@ class SupervisedDataModule(LightningDataModule, ABC):
         return self._batches(self._loaded("test_dataloader()")["test"])
 
     def predict_dataloader(self) -> Batches:
-        """Batches of the test split with row numbers; of all rows if no test split is held out."""
+        """Batches with row numbers: of ``"predict"``, else of the test split, else of all rows."""
         splits = self._loaded("predict_dataloader()")
-        split = splits["test"] if len(splits["test"]) > 0 else Split(splits["train"].samples)
+        split = splits.get("predict") or splits["test"]
+        if len(split) == 0:
+            split = Split(splits["train"].samples)
         return self._batches(split, with_rows=True)
 
     @property
     def in_features(self) -> int:
         """Number of features of a sample after flattening."""
-        return self._loaded("in_features")["train"].samples.in_features
+        return self._any_samples("in_features").in_features
 
     @property
     def num_classes(self) -> int | None:
         """Number of classes; ``None`` for a regression."""
-        return self._loaded("num_classes")["train"].samples.num_classes
+        return self._any_samples("num_classes").num_classes
 
     @property
     def schema(self) -> dict[str, Any]:
         """``feature_names``, ``class_names`` and ``target_names``: lists of strings or ``None``."""
-        return self._loaded("schema")["train"].samples.schema
+        return self._any_samples("schema").schema
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -206,6 +212,10 @@ class SupervisedDataModule(LightningDataModule, ABC):
             in_step=in_step,
             first_batch=first_batch,
         )
+
+    def _any_samples(self, attribute: str) -> Samples:
+        """What all splits have in common is said by any of them."""
+        return next(iter(self._loaded(attribute).values())).samples
 
     def _loaded(self, attribute: str) -> dict[str, Split]:
         if self._splits is None:

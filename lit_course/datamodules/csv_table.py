@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections import Counter
-from typing import Literal
-
 import polars as pl
-import torch
-from torch import Tensor
 
-from lit_course.datamodules.base import SupervisedDataModule
-from lit_course.datamodules.samples import Samples, Split
+from lit_course.datamodules.table import TableDataModule
 from lit_course.datamodules.table_files import read_table
-from lit_course.names import nearest
-
-# An integer column with more values than this is a quantity, unless told otherwise.
-MAX_CLASSES = 20
-# So many a network can have, whatever the number of rows.
-FEW_CLASSES = 1000
+from lit_course.targets import Task
 
 
-class CSVDataModule(SupervisedDataModule):
-    """A table of numbers, one row per sample, read with polars.
+class CSVDataModule(TableDataModule):
+    """A table in a file, one row per sample, read with polars.
 
-    Columns must be numeric and complete: text, dates and missing values are refused by name. Rows
-    are counted from 1 after the header.
+    What each column is, is judged by the training rows and printed before training: numbers
+    (quoted ones too), booleans and dates become numbers, a missing one the training median with an
+    indicator beside it; text becomes categories, a missing value one of its own. Constant columns
+    and free text are left out. Rows are counted from 1 after the header. Missing are empty cells,
+    ``?``, ``NA``, ``N/A``, ``NaN``, ``null`` and ``None``. Rows without a target are not trained
+    or evaluated on.
 
     Args:
         path: File with a header: ``.csv``, ``.tsv`` or ``.parquet``.
         target: Name of the target column, or several names for a regression.
         features: Names of the feature columns; all others if not given.
-        task: ``auto`` takes the target for a class if it is one boolean column, or one integer
-            column that holds exactly the values 0..C-1 with C from 2 to 20; else it is a
-            regression. ``classification`` and ``regression`` say which.
+        task: ``auto`` takes the target for a class if it is one column of text or booleans, or of
+            integers that are exactly 0..C-1 with C from 2 to 20; else it is a regression.
+            ``classification`` and ``regression`` say which.
+        categorical: Columns whose values are categories whatever they look like: codes, postcodes.
+        ignore: Columns that are not looked at.
+        missing_values: Texts that stand for a missing value, beside those above.
+        min_frequency: A category seen in fewer training rows is no category of its own: all such
+            are one.
+        group_column: Rows that are alike in this column stay in one split.
+        time_column: Train on the earliest rows, validate on later ones, test on the last.
+        split_column: The split of each row: train, val or test.
+        val_path: File of the validation rows; else they are cut from ``path``.
+        test_path: File of the test rows; else they are cut from ``path``.
+        predict_path: File of new rows for ``predict``; it needs no target. A trained model needs no
+            other file then.
         batch_size: Rows per batch of training; evaluation takes four times as many.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
@@ -48,7 +52,17 @@ class CSVDataModule(SupervisedDataModule):
         target: str | list[str],
         features: list[str] | None = None,
         *,
-        task: Literal["auto", "classification", "regression"] = "auto",
+        task: Task = "auto",
+        categorical: list[str] = [],  # noqa: B006  # read only; shown by --help
+        ignore: list[str] = [],  # noqa: B006  # read only
+        missing_values: list[str] = [],  # noqa: B006  # read only
+        min_frequency: int = 1,
+        group_column: str | None = None,
+        time_column: str | None = None,
+        split_column: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        predict_path: str | None = None,
         batch_size: int = 64,
         val_size: int | float = 0.1,
         test_size: int | float = 0.1,
@@ -57,6 +71,16 @@ class CSVDataModule(SupervisedDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(
+            target,
+            features,
+            task=task,
+            categorical=categorical,
+            ignore=ignore,
+            missing_values=missing_values,
+            min_frequency=min_frequency,
+            group_column=group_column,
+            time_column=time_column,
+            split_column=split_column,
             batch_size=batch_size,
             val_size=val_size,
             test_size=test_size,
@@ -64,127 +88,29 @@ class CSVDataModule(SupervisedDataModule):
             drop_last=drop_last,
             seed=seed,
         )
-        if task not in ("auto", "classification", "regression"):
-            raise ValueError(
-                f"task must be 'auto', 'classification' or 'regression', found {task!r}."
-            )
         self.path = path
-        self.target = target
-        self.features = features
-        self.task = task
+        self.val_path = val_path
+        self.test_path = test_path
+        self.predict_path = predict_path
 
-    def load(self) -> dict[str, Split]:
-        """Read the file, choose the columns and cut the rows."""
-        table = read_table(self.path)
-        features, targets = self._choose(table.columns)
-        self._check_numbers(table.select(features + targets), targets)
-        y, num_classes, class_names = self._targets(table.select(targets))
-        return self.cut(
-            Samples(
-                x=_tensor(table.select(features)),
-                y=y,
-                num_classes=num_classes,
-                feature_names=features,
-                class_names=class_names,
-                target_names=targets,
-                first_row=1,
-            )
-        )
+    def read(self) -> dict[str, pl.DataFrame]:
+        """Read the files."""
+        if self.only_predicts:
+            assert self.predict_path is not None
+            return {"predict": read_table(self.predict_path, self.marks)}
+        return {name: read_table(path, self.marks) for name, path in self._paths.items() if path}
 
-    def _choose(self, columns: list[str]) -> tuple[list[str], list[str]]:
-        """Names of the feature columns and of the target columns."""
-        targets = [self.target] if isinstance(self.target, str) else self.target
-        features = self.features
-        if features is None:
-            features = [name for name in columns if name not in targets]
-        if not features or not targets:
-            raise ValueError(
-                f"At least one feature and one target are needed, found {len(features)} and "
-                f"{len(targets)}. {self.path} has the columns: {_listed(columns)}."
-            )
-        for name, count in Counter(features + targets).items():
-            if name not in columns:
-                raise ValueError(
-                    f"{self.path} has no column {name!r}{nearest(name, columns)}\n"
-                    f"Its columns: {_listed(columns)}."
-                )
-            if count > 1:
-                raise ValueError(
-                    f"Column {name!r} is chosen {count} times: a column is either a feature or a "
-                    "target, and only once."
-                )
-        return features, targets
+    @property
+    def _paths(self) -> dict[str, str | None]:
+        others = {"val": self.val_path, "test": self.test_path, "predict": self.predict_path}
+        return {"train": self.path, **others}
 
-    def _check_numbers(self, table: pl.DataFrame, targets: list[str]) -> None:
-        text, missing = [], []
-        for column in table:
-            boolean_class = column.dtype == pl.Boolean and [column.name] == targets
-            if (absent := column.is_null()).any():
-                first = absent.arg_max() or 0
-                missing.append(f"{column.name!r} ({absent.sum()} rows, first row {first + 1})")
-            elif not column.dtype.is_numeric() and not boolean_class:
-                text.append(f"{column.name!r} ({_first_text(column)})")
-        found = {"Not numeric": text, "With missing values": missing}
-        faults = [f"{fault}: {_listed(names)}.\n" for fault, names in found.items() if names]
-        if faults:
-            raise ValueError(
-                f"{self.path}: columns must be numeric and complete.\n{''.join(faults)}"
-                "Rows count from 1 after the header. Correct the file, or choose other `features`."
-            )
+    @property
+    def only_predicts(self) -> bool:
+        """Whether a trained model is to predict new rows, and nothing else is asked for."""
+        new = self._verb == "predict" and self.predict_path is not None
+        return new and self.fitted() is not None
 
-    def _targets(self, table: pl.DataFrame) -> tuple[Tensor, int | None, list[str] | None]:
-        """Targets, and for a classification the number of classes and their names."""
-        columns = table.get_columns()
-        single = len(columns) == 1
-        auto = single and _looks_like_classes(columns[0])
-        if self.task == "regression" or (self.task == "auto" and not auto):
-            y = _tensor(table)
-            return y.squeeze(1) if single else y, None, None
-        boolean = columns[0].dtype == pl.Boolean
-        if not single or not (boolean or columns[0].dtype.is_integer()):
-            found = ", ".join(f"{column.name!r} ({column.dtype})" for column in columns)
-            raise ValueError(
-                "A classification needs one target column of integers 0..C-1, found "
-                f"{found}: write whole numbers without a decimal point, or set task to regression."
-            )
-        labels = torch.from_numpy(columns[0].cast(pl.Int64).to_numpy(writable=True))
-        if boolean:
-            return labels, 2, ["false", "true"]
-        largest = int(labels.max())
-        if largest >= max(len(labels), FEW_CLASSES):
-            raise ValueError(
-                f"Class labels are 0..C-1, and column {columns[0].name!r} holds {largest} in "
-                f"{len(labels)} rows: number the classes from 0 without gaps, or set task to "
-                "regression."
-            )
-        return labels, largest + 1, None
-
-
-def _tensor(table: pl.DataFrame) -> Tensor:
-    return torch.from_numpy(table.cast(pl.Float32).to_numpy(order="c", writable=True))
-
-
-def _looks_like_classes(column: pl.Series) -> bool:
-    """Boolean, or integers that are exactly 0..C-1."""
-    if column.dtype == pl.Boolean:
-        return True
-    num_values = column.n_unique()
-    return (
-        column.dtype.is_integer()
-        and 2 <= num_values <= MAX_CLASSES
-        and column.min() == 0
-        and column.max() == num_values - 1
-    )
-
-
-def _first_text(column: pl.Series) -> str:
-    """The first value that is not a number, with its row."""
-    offending = column.is_not_null()
-    if column.dtype == pl.String:
-        offending &= column.cast(pl.Float64, strict=False).is_null()
-    row = offending.arg_max() or 0
-    return f"row {row + 1}: {repr(column[row])[:40]}"
-
-
-def _listed(names: list[str]) -> str:
-    return textwrap.shorten(", ".join(names), 300, placeholder=" …")
+    def describe(self, name: str) -> str:
+        """The file's path."""
+        return str(self._paths[name])

@@ -22,6 +22,8 @@ class Samples:
         class_names: Name of each class.
         target_names: Name of each target.
         first_row: The number that messages give to the first row.
+        labelled: Which rows have a target, ``(N,)`` bool; all, if not given. The others can only
+            be predicted.
 
     Raises:
         ValueError: If shapes, dtypes or values break this contract; the first offending row is
@@ -35,6 +37,7 @@ class Samples:
     class_names: list[str] | None = None
     target_names: list[str] | None = None
     first_row: int = 0
+    labelled: Tensor | None = None
 
     def __post_init__(self) -> None:
         self._check_features()
@@ -93,7 +96,8 @@ class Samples:
                 f"y must have shape (N,) or (N, k), found {tuple(self.y.shape)}: flatten it."
             )
         _check_names("target_names", self.target_names, num_targets)
-        self._check_finite("y", self.y.reshape(len(self), -1), self.target_names)
+        known = self.y if self.labelled is None else self.y.where(_like(self.labelled, self.y), 0)
+        self._check_finite("y", known.reshape(len(self), -1), self.target_names)
 
     def _check_labels(self, num_classes: int) -> None:
         if num_classes < 2:
@@ -112,6 +116,8 @@ class Samples:
         if self.y.dtype != torch.int64:
             raise ValueError(f"Class labels must be int64, found {self.y.dtype}: convert them.")
         outside = (self.y < 0) | (self.y >= num_classes)
+        if self.labelled is not None:
+            outside &= self.labelled
         if outside.any():
             row = int(outside.nonzero()[0])
             raise ValueError(
@@ -162,6 +168,11 @@ class Split:
     def y(self) -> Tensor:
         """Targets of this split."""
         return self.samples.y if self.rows is None else self.samples.y[self.rows]
+
+
+def _like(rows: Tensor, values: Tensor) -> Tensor:
+    """What is said of rows, of the shape of values that broadcasts with it."""
+    return rows.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def _check_names(what: str, names: list[str] | None, expected: int) -> None:

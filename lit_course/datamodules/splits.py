@@ -62,6 +62,79 @@ def split_rows(
     }
 
 
+def split_groups(
+    groups: Tensor, *, val_size: int | float, test_size: int | float, seed: int
+) -> dict[str, Tensor]:
+    """Deal whole groups out, so that no group is in two splits.
+
+    Groups come in a random order; each goes to the test split as long as that comes closer to its
+    size by it, then to validation in the same way. At least one group is left for training.
+
+    Args:
+        groups: Group of each row, ``(N,)`` int64.
+        val_size: Validation rows, as in ``split_rows``; met as closely as the groups allow.
+        test_size: Test rows, in the same way.
+        seed: Seed of the order.
+
+    Raises:
+        ValueError: If a size is out of range, or there are too few groups.
+    """
+    _, group_of, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
+    order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed)).tolist()
+    split_of = torch.zeros(len(sizes), dtype=torch.int64)  # 0 is training
+    for split, (name, size) in enumerate((("test_size", test_size), ("val_size", val_size)), 1):
+        wanted = _count(name, size, len(groups))
+        while wanted and len(order) > 1:
+            rows = int(sizes[order[0]])
+            if rows > 2 * wanted and (split_of == split).any():
+                break
+            split_of[order.pop(0)] = split
+            wanted = max(0, wanted - rows)
+        if size and not (split_of == split).any():
+            raise ValueError(
+                f"{name}={size} needs a group of its own, and there are {len(sizes)} groups for "
+                "all splits: give more groups, or hold out less"
+            )
+    return _named(split_of[group_of])
+
+
+def split_in_time(
+    times: Tensor, *, val_size: int | float, test_size: int | float
+) -> dict[str, Tensor]:
+    """Train on the past, validate on what comes then, test on the last; nothing is drawn.
+
+    Rows of one time stay together: they go to the later split.
+
+    Args:
+        times: Any number that grows with time, ``(N,)``.
+        val_size: Validation rows, as in ``split_rows``.
+        test_size: Test rows, in the same way.
+
+    Raises:
+        ValueError: If a size is out of range, or no time is left to train on.
+    """
+    num_test = _count("test_size", test_size, len(times))
+    num_val = _count("val_size", val_size, len(times))
+    ascending = times.sort().values
+    split_of = torch.zeros(len(times), dtype=torch.int64)
+    for split, held_out in ((2, num_val + num_test), (1, num_test)):
+        if held_out >= len(times) or (held_out and ascending[-held_out] == ascending[0]):
+            raise ValueError(
+                f"val_size={val_size} and test_size={test_size} leave no earlier time to train "
+                f"on, of {len(times)} rows at {len(torch.unique(times))} times: make them smaller"
+            )
+        if held_out:
+            split_of[times >= ascending[-held_out]] = split
+    return _named(split_of)
+
+
+def _named(split_of: Tensor) -> dict[str, Tensor]:
+    return {
+        name: (split_of == split).nonzero().flatten()
+        for name, split in (("train", 0), ("val", 2), ("test", 1))
+    }
+
+
 def _count(name: str, size: int | float, num_rows: int) -> int:
     """Turn a fraction or a count into a count."""
     if not (0 <= size < 1 if isinstance(size, float) else size >= 0):

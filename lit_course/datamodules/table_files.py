@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -12,11 +13,13 @@ from lit_course.datamodules.expansion import UnsoundFileError, check_expansion
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
-def read_table(file: str) -> pl.DataFrame:
+def read_table(file: str, missing_values: Sequence[str] = ()) -> pl.DataFrame:
     """Read a table with a header and at least one row.
 
     Args:
         file: Path that ends in ``.csv``, ``.tsv`` or ``.parquet``.
+        missing_values: Texts of a CSV or TSV file that stand for a missing value; a column of
+            numbers and of these is read as numbers.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -34,7 +37,7 @@ def read_table(file: str) -> pl.DataFrame:
         if suffix == ".parquet":
             table = _read_parquet(path)
         else:
-            table = _read_text(path, SEPARATORS[suffix])
+            table = _read_text(path, SEPARATORS[suffix], list(missing_values))
     except pl.exceptions.NoDataError as error:
         raise ValueError(f"{path} is empty: a header and rows are needed.") from error
     except UnsoundFileError:
@@ -55,7 +58,7 @@ def _read_parquet(path: Path) -> pl.DataFrame:
     return table.collect()
 
 
-def _read_text(path: Path, separator: str) -> pl.DataFrame:
+def _read_text(path: Path, separator: str, marks: list[str]) -> pl.DataFrame:
     # polars renames repeated columns silently, so the header is read as a row of its own first.
     header = pl.read_csv(
         path, separator=separator, has_header=False, n_rows=1, infer_schema_length=0
@@ -66,7 +69,9 @@ def _read_text(path: Path, separator: str) -> pl.DataFrame:
             f"{path} has several columns of one name, {', '.join(repeated)}: rename them."
         )
     # Types are inferred from every row: text in the last one must not surprise the first thousand.
-    table = pl.read_csv(path, separator=separator, infer_schema_length=None)
+    table = pl.read_csv(
+        path, separator=separator, infer_schema_length=None, null_values=marks or None
+    )
     if len(header) == table.width:  # polars leaves quotes within quotes of a header doubled
         names = zip(header, table.columns, strict=True)
         table.columns = [found if said is None else said for said, found in names]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from lit_course import checkpoints
+from lit_course.categories import categories
 from lit_course.metrics import (
     higher_is_better,
 )
@@ -139,6 +140,11 @@ class DeclaredModule(OptimizedModule):
         if not self.schema:
             self.schema = plain("schema", getattr(data, "schema", None) or {})
             self.hparams["schema"] = self.schema or None
+            if self.is_built and categories(self.schema):
+                raise ValueError(
+                    f"{type(self).__name__} was made before its table's categories were known: "
+                    f"leave out {' and '.join(self.SIZES)}, the data module says them"
+                )
         if not self.is_built:
             self._build()
 

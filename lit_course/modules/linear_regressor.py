@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from lit_course.categories import categories, table_width
 from lit_course.losses import REGRESSION_LOSSES, make_loss
 from lit_course.metrics import (
     regression_answers,
@@ -190,6 +191,7 @@ class LinearRegressor(SolvableModule):
             degree=self.degree,
             bias=self.bias,
             standardize=self.standardize,
+            categories=categories(self.schema),
         )
         if self.initial_weights is not None:
             parameters = list(model.linear.parameters())
@@ -209,7 +211,9 @@ class LinearRegressor(SolvableModule):
         """The shape of the weights of a ``LinearModel``."""
         if cls.configure_network is not LinearRegressor.configure_network:
             return {}
-        features, degree = arguments.get("in_features") or 0, arguments.get("degree", 1)
+        coded = categories(arguments.get("schema") or {})
+        features = table_width(arguments.get("in_features") or 0, coded)
+        degree = arguments.get("degree", 1)
         width = comb(features + degree, min(degree, MAX_DEGREE)) - 1  # all monomials, no constant
         return {"network.linear.weight": (arguments.get("out_features", 1), width)}
 

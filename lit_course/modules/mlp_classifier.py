@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from lit_course.categories import categories, table_width
 from lit_course.losses import CLASSIFICATION_LOSSES, make_loss
 from lit_course.metrics import (
     class_answers,
@@ -60,6 +61,8 @@ class MLPClassifier(SupervisedModule):
             The loss ``nll`` brings its own ``log_softmax``.
         standardize: Subtract the training mean and divide by the training deviation of every
             feature (of every channel of an image), inside the network.
+        one_hot_levels: The most levels that a category of a table may have to get an input for
+            each; of more it gets a learned vector.
         loss: ``cross_entropy``, ``nll``, ``bce`` (two classes, one logit) or ``focal``.
         loss_options: Options of the loss: ``gamma`` and ``alpha`` of ``focal``.
         label_smoothing: Share of the target spread over all classes, in [0, 1); cross_entropy, bce.
@@ -97,6 +100,7 @@ class MLPClassifier(SupervisedModule):
         initialization: str | None = None,
         output_activation: str | None = None,
         standardize: bool = True,
+        one_hot_levels: int = 20,
         loss: str = "cross_entropy",
         loss_options: dict[str, Any] | None = None,
         label_smoothing: float = 0.0,
@@ -138,6 +142,7 @@ class MLPClassifier(SupervisedModule):
         self.initialization = initialization
         self.output_activation = output_activation
         self.standardize = standardize
+        self.one_hot_levels = one_hot_levels
         self.loss_name = loss
         self.loss_options = dict(loss_options or {})
         self.label_smoothing = label_smoothing
@@ -150,6 +155,7 @@ class MLPClassifier(SupervisedModule):
         """Refuse names and sizes now, not once the data has said the rest."""
         check_size("in_features", self.in_features, 1)
         check_size("num_classes", self.num_classes, 2)
+        check_size("one_hot_levels", self.one_hot_levels, 0)
         for width in self.hidden_features:
             check_size("each of hidden_features", width, 1)
         lookup("activation", self.activation, ACTIVATIONS)
@@ -205,6 +211,8 @@ class MLPClassifier(SupervisedModule):
             initialization=self.initialization,
             output_activation="log_softmax" if self.loss_name == "nll" else self.output_activation,
             standardize=self.standardize,
+            categories=categories(self.schema),
+            one_hot_levels=self.one_hot_levels,
         )
 
     @classmethod
@@ -215,7 +223,10 @@ class MLPClassifier(SupervisedModule):
         outputs = 1 if arguments.get("loss") == "bce" else arguments.get("num_classes")
         hidden = arguments.get("hidden_features", [512, 512])
         names = [*(f"linear{i + 1}" for i in range(len(hidden))), "output"]
-        widths = pairwise([arguments.get("in_features"), *hidden, outputs])
+        coded = categories(arguments.get("schema") or {})
+        levels = arguments.get("one_hot_levels", 20)
+        inputs = table_width(arguments.get("in_features") or 0, coded, levels)
+        widths = pairwise([inputs, *hidden, outputs])
         return {
             f"network.{name}.weight": (after, before)
             for name, (before, after) in zip(names, widths, strict=True)

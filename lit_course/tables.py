@@ -1,0 +1,181 @@
+"""Raw tables to tensors: fitted on training rows, applied to any rows, kept as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from lit_course.columns import FEW_LEVELS, Column, ColumnError, cleaned
+from lit_course.names import nearest
+
+# What stands for a missing value in a table of text, whatever the column.
+MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+
+
+@dataclass(frozen=True)
+class Described:
+    """A line of the table that a user is shown before training.
+
+    Args:
+        name: Name of the column.
+        kind: What its values are.
+        missing: How many training rows have none.
+        distinct: How many different ones there are.
+        use: What becomes of it.
+        warning: What the user should look at, if anything.
+    """
+
+    name: str
+    kind: str
+    missing: int
+    distinct: int
+    use: str
+    warning: str = ""
+
+
+class Table:
+    """The columns that a model learns from, as their training rows have shown them.
+
+    Args:
+        columns: What each column is; the features come in this order.
+        missing_values: Texts that stand for a missing value, beside ``MISSING``.
+    """
+
+    def __init__(self, columns: Sequence[Column], missing_values: Sequence[str] = ()) -> None:
+        self.columns = list(columns)
+        self.missing_values = list(missing_values)
+        self.described: list[Described] = []  # of a table that was just fitted
+
+    @classmethod
+    def fit(
+        cls,
+        frame: pl.DataFrame,
+        rows: Tensor,
+        names: Sequence[str],
+        *,
+        categorical: Collection[str] = (),
+        missing_values: Sequence[str] = (),
+        min_frequency: int = 1,
+    ) -> Self:
+        """Judge columns by the training rows, and by nothing else.
+
+        Constant columns and free text are left out; ``described`` says so.
+
+        Args:
+            frame: A table.
+            rows: Numbers of its training rows, ascending.
+            names: Names of the columns to learn from.
+            categorical: Those whose values are levels whatever they look like.
+            missing_values: Texts that stand for a missing value, beside ``MISSING``.
+            min_frequency: A level seen in fewer training rows is no level of its own.
+
+        Raises:
+            ColumnError: If a column can't be learned from, or none is left.
+        """
+        table = cls([], missing_values)
+        index = pl.Series(rows.numpy())
+        empty = []
+        for name in names:
+            values = cleaned(frame[name].gather(index), table._marks)
+            if values.null_count() == len(values):
+                empty.append(repr(name))
+                continue
+            forced = name in categorical
+            column = Column.fit(values, index + 1, category=forced, min_frequency=min_frequency)
+            described = _describe(column, values, forced)
+            table.described.append(described)
+            if not described.use.startswith(_LEFT_OUT):
+                table.columns.append(column)
+        if empty:
+            raise ColumnError(
+                f"{', '.join(empty)}: no value in any of the {len(rows)} training rows; leave "
+                "such columns out with `ignore`"
+            )
+        if not table.columns:
+            raise ColumnError(
+                "no column is left to learn from; left out: "
+                + "; ".join(f"{line.name!r} {line.use}" for line in table.described)
+            )
+        return table
+
+    def transform(self, frame: pl.DataFrame) -> Tensor:
+        """Any rows with these columns to complete features ``(N, D)`` float32.
+
+        Raises:
+            ColumnError: If columns are missing, or a value is not of its column's kind; rows count
+                from 1.
+        """
+        absent = [column.name for column in self.columns if column.name not in frame.columns]
+        if absent:
+            close = nearest(absent[0], frame.columns)
+            raise ColumnError(f"no column {', '.join(map(repr, absent))}{close}")
+        features = torch.empty(len(frame), len(self.feature_names))
+        position = 0
+        for column in self.columns:
+            for values in column.features(cleaned(frame[column.name], self._marks)):
+                features[:, position] = torch.from_numpy(values.to_numpy(writable=True))
+                position += 1
+        return features
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features."""
+        return [name for column in self.columns for name in column.feature_names]
+
+    @property
+    def _marks(self) -> list[str]:
+        return [*MISSING, *self.missing_values]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was fitted, as plain data."""
+        return {
+            "columns": [column.state_dict() for column in self.columns],
+            "missing_values": self.missing_values,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The table whose ``state_dict`` this is."""
+        return cls([Column(**column) for column in state["columns"]], state["missing_values"])
+
+
+_LEFT_OUT = "left out"
+
+
+def _describe(column: Column, values: pl.Series, forced: bool) -> Described:
+    present = values.drop_nulls()
+    distinct = present.n_unique()
+    use, warning = _use(column), ""
+    if distinct == 1 < len(values) and not column.missing:
+        use = f"{_LEFT_OUT}: constant"
+    elif column.kind == "category" and not forced and _is_free(distinct, len(present)):
+        use = f"{_LEFT_OUT}: free text or identifiers"
+        warning = f"{column.name!r} is {use}; if its values are levels, name it in `categorical`"
+    elif present.dtype.is_integer() and _counts_rows(present):
+        warning = f"{column.name!r} counts the rows, as an identifier does: name it in `ignore`?"
+    return Described(column.name, column.kind, values.null_count(), distinct, use, warning)
+
+
+def _use(column: Column) -> str:
+    if column.kind == "category":
+        rare = ", rare ones together" if column.others else ""
+        return f"{len(column.levels)} levels{rare}"
+    parts = ", ".join(column.parts) or "a number"
+    return f"{parts}, missing: median and indicator" if column.missing else parts
+
+
+def _is_free(distinct: int, rows: int) -> bool:
+    return distinct > FEW_LEVELS and 2 * distinct > rows
+
+
+def _counts_rows(present: pl.Series) -> bool:
+    """Whether integers differ all and leave few gaps, as row numbers do in a part of the rows."""
+    if len(present) <= FEW_LEVELS or present.n_unique() < len(present):
+        return False
+    span = int(present.max()) - int(present.min()) + 1  # type: ignore[arg-type]  # integers
+    return span <= 4 * len(present) and bool(present.is_sorted())

@@ -1,0 +1,193 @@
+"""Tables as they come: what is fitted, what is cut, what is refused."""
+
+import polars as pl
+import pytest
+import torch
+
+from lit_course.datamodules import DataFrameDataModule
+
+GENERATOR = torch.Generator().manual_seed(0)
+ROWS = 200
+
+
+def frame(rows=ROWS) -> pl.DataFrame:
+    numbers = torch.randn(rows, generator=GENERATOR).tolist()
+    return pl.DataFrame(
+        {
+            "number": [None if i % 7 == 3 else value for i, value in enumerate(numbers)],
+            "level": [None if i % 11 == 5 else "abc"[i % 3] for i in range(rows)],
+            "flag": [i % 2 == 0 for i in range(rows)],
+            "day": [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(rows)],
+            "same": ["x"] * rows,
+            "words": [f"text {i}" for i in range(rows)],
+            "group": [f"g{i % 20}" for i in range(rows)],
+            "price": [value * 2 + i % 3 for i, value in enumerate(numbers)],
+            "kind": ["yes" if value > 0 else "no" for value in numbers],
+        }
+    )
+
+
+FRAME = frame()
+FEATURES = ["number", "level", "flag", "day", "same", "words"]
+
+
+def loaded(given=FRAME, target="price", features=FEATURES, **options) -> DataFrameDataModule:
+    data = DataFrameDataModule(given, target, features, **options)
+    data.setup("fit")
+    return data
+
+
+def everything(loader) -> tuple[torch.Tensor, torch.Tensor]:
+    parts = [batch[:2] for batch in loader]
+    xs, ys = zip(*parts, strict=True)
+    return torch.cat(xs), torch.cat(ys)
+
+
+@pytest.mark.filterwarnings("ignore:'words' is left out")
+def test_columns_become_features_and_are_described():
+    data = loaded()
+    parts = ["day.year", "day.month", "day.day", "day.weekday"]
+    assert data.schema["feature_names"] == ["number", "number.missing", "level", "flag", *parts]
+    assert [(line.name, line.kind, line.use) for line in data.columns] == [
+        ("number", "number", "a number, missing: median and indicator"),
+        ("level", "category", "3 levels"),
+        ("flag", "boolean", "a number"),
+        ("day", "date", "year, month, day, weekday"),
+        ("same", "category", "left out: constant"),
+        ("words", "category", "left out: free text or identifiers"),
+    ]
+
+
+def test_left_out_text_is_warned_about():
+    with pytest.warns(UserWarning, match="'words' is left out: free text or identifiers; if its"):
+        loaded()
+
+
+def test_what_counts_the_rows_is_warned_about():
+    numbered = FRAME.with_row_index("id")
+    with pytest.warns(UserWarning, match="'id' counts the rows, as an identifier does"):
+        loaded(numbered, features=["id", "number"])
+
+
+@pytest.mark.filterwarnings("ignore:'words' is left out")
+@pytest.mark.parametrize("target", ["price", "kind"])
+def test_no_row_held_out_moves_a_fitted_number(target):
+    before = loaded(target=target)
+    held_out = torch.cat([before._splits[name].rows for name in ("val", "test")]).tolist()
+    changed = FRAME.with_row_index("i").with_columns(
+        pl.when(pl.col("i").is_in(held_out)).then(new).otherwise(pl.col(name)).alias(name)
+        for name, new in {
+            "number": pl.lit(1e6),
+            "level": pl.lit("never seen"),
+            "day": pl.lit("1900-01-01"),
+            "same": pl.lit("y"),
+        }.items()
+    )
+    after = loaded(changed, target=target)
+    assert after.schema == before.schema
+    for name in ("train", "val", "test"):
+        assert torch.equal(after._splits[name].rows, before._splits[name].rows)
+    x, _ = everything(after.val_dataloader())
+    assert (x[:, 0] == 1e6).all()
+    assert (x[:, 2] == 4).all()
+
+
+def test_rows_without_a_target_are_only_predicted(caplog):
+    holes = FRAME.with_columns(
+        pl.when(pl.int_range(ROWS) % 10 == 0).then(None).otherwise("kind").alias("kind")
+    )
+    with caplog.at_level("INFO"):
+        data = loaded(holes, "kind", ["number", "flag"], test_size=0)
+    assert "20 of 200 rows of frame have no target" in caplog.text
+    assert sum(data.split_sizes.values()) == 180
+    assert data.num_classes == 2
+    assert data.schema["class_names"] == ["no", "yes"]
+    rows = torch.cat([extras["row"] for _, _, extras in data.predict_dataloader()])
+    assert rows.tolist() == list(range(ROWS))
+
+
+def test_no_group_is_in_two_splits():
+    data = loaded(features=["number", "flag"], group_column="group", val_size=0.2, test_size=0.2)
+    groups = {
+        name: set(FRAME["group"].gather(split.rows.tolist()))
+        for name, split in data._splits.items()
+    }
+    assert not groups["train"] & groups["val"]
+    assert not groups["train"] & groups["test"]
+    assert not groups["val"] & groups["test"]
+    assert data.split_sizes == {"train": 120, "val": 40, "test": 40}
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y"])
+def test_the_future_is_held_out(form):
+    days = pl.Series("when", FRAME["day"]).str.to_date()
+    data = loaded(
+        FRAME.with_columns(days.dt.strftime(form)), features=["number"], time_column="when"
+    )
+    when = {name: days.gather(split.rows.tolist()) for name, split in data._splits.items()}
+    assert when["train"].max() < when["val"].min()
+    assert when["val"].max() < when["test"].min()
+
+
+def test_a_column_may_say_the_split():
+    said = ["Train" if i < 150 else "valid" if i < 170 else "test" for i in range(ROWS)]
+    data = loaded(
+        FRAME.with_columns(part=pl.Series(said)), features=["number"], split_column="part"
+    )
+    assert data._splits["val"].rows.tolist() == list(range(150, 170))
+    assert data.split_sizes == {"train": 150, "val": 20, "test": 30}
+
+
+def test_splits_may_come_apart():
+    data = loaded(
+        FRAME[:120],
+        features=["number", "level"],
+        val=FRAME[120:150],
+        test=FRAME[150:],
+        val_size=0.5,
+    )
+    assert data.split_sizes == {"train": 120, "val": 30, "test": 50}
+    new = FRAME[:5].drop("price")
+    data = loaded(features=["number"], predict=new)
+    assert torch.cat([extras["row"] for _, _, extras in data.predict_dataloader()]).tolist() == [
+        *range(5)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "prize"}, "frame: no column 'prize'; did you mean 'price'"),
+        ({"features": ["price", "flag"]}, "'price' is chosen 2 times"),
+        ({"ignore": ["nobody"]}, "no column 'nobody'"),
+        ({"categorical": ["nobody"]}, "no column 'nobody'"),
+        ({"group_column": "group", "time_column": "day"}, "group_column and time_column each say"),
+        ({"time_column": "level"}, "'level' has no value in row 6"),
+        ({"time_column": "words"}, "'words' holds neither dates nor numbers"),
+        ({"split_column": "group"}, "'group' says 'g0' in row 1: a split is train, val or test"),
+        ({"min_frequency": 0}, "min_frequency must be at least 1"),
+        ({"target": "words", "task": "regression"}, "'words': 'text 0' in row 1 is not a number"),
+        ({"target": "price", "task": "classification"}, "'price' holds fractions"),
+        ({"target": ["price", "kind"], "task": "classification"}, "one target column"),
+        ({"target": "same"}, "'same' holds one class only, 'x'"),
+        ({"features": ["same"]}, "no column is left to learn from; left out: 'same'"),
+    ],
+)
+def test_refuses(options, message):
+    options = {"features": ["number", "flag"], **options}
+    with pytest.raises(ValueError, match=message):
+        loaded(**options)
+
+
+def test_columns_without_a_value_are_refused_by_name():
+    empty = FRAME.with_columns(a=pl.lit(None), b=pl.lit("?"))
+    with pytest.raises(ValueError, match="'a', 'b': no value in any of the 160 training rows"):
+        loaded(empty, features=["a", "number", "b"])
+
+
+def test_a_class_that_only_the_test_has_is_named():
+    test = pl.DataFrame({"number": [1.0, 2.0], "kind": ["no", "perhaps"]})
+    with pytest.raises(
+        ValueError, match="test: 'kind': class 'perhaps' in row 2 is in no training"
+    ):
+        loaded(target="kind", features=["number"], test=test)
