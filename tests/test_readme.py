@@ -60,7 +60,9 @@ def test_the_commands(fresh_folder, capsys, page):
 
 
 @pytest.mark.filterwarnings("ignore")  # a Trainer of one's own says what it likes
-@pytest.mark.parametrize("code", blocks("python", *PAGES), ids=["arrays", "own project", "guards", "tables"])
+@pytest.mark.parametrize(
+    "code", blocks("python", *PAGES), ids=["arrays", "own project", "guards", "tables"]
+)
 def test_the_python(fresh_folder, code):
     exec(compile(code, "page", "exec"), {"__name__": "page"})
 

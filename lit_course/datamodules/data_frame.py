@@ -84,7 +84,7 @@ class DataFrameDataModule(TableDataModule):
 
     def read(self) -> dict[str, pl.DataFrame]:
         """Turn the frames into polars', without a copy where the memory's layout allows it."""
-        return {name: _polars(name, frame) for name, frame in self._frames.items()}
+        return {name: _polars(self.describe(name), frame) for name, frame in self._frames.items()}
 
     def describe(self, name: str) -> str:
         """The argument's name."""

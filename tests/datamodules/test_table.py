@@ -191,3 +191,25 @@ def test_a_class_that_only_the_test_has_is_named():
         ValueError, match="test: 'kind': class 'perhaps' in row 2 is in no training"
     ):
         loaded(target="kind", features=["number"], test=test)
+
+
+FORMS = {
+    "polars": lambda frame: frame,
+    "lazy": lambda frame: frame.lazy(),
+    "pyarrow": lambda frame: frame.to_arrow(),
+    "pandas": lambda frame: frame.to_pandas(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_kind_of_frame_is_the_same_table(form):
+    chosen = ["number", "level", "flag", "day"]
+    one, other = loaded(features=chosen), loaded(FORMS[form](FRAME), features=chosen)
+    assert one.schema == other.schema
+    for ours, theirs in zip(one.train_dataloader(), other.train_dataloader(), strict=True):
+        assert all(map(torch.equal, ours, theirs))
+
+
+def test_arrays_are_no_frame():
+    with pytest.raises(TypeError, match=r"frame must be a data frame .* found list: for arrays"):
+        loaded([[1, 2]])
