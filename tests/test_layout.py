@@ -51,6 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "modules": {
         "checkpoints",
         "losses",
+        "mean_loss",
         "metrics",
         "names",
         "networks",
@@ -63,6 +64,7 @@ ARROWS: dict[str, set[str]] = {
     "datamodules": {"names", "scaling"},
     "networks": PLAIN,
     "losses": PLAIN,
+    "mean_loss": {"losses"},
     "optimizers": PLAIN,
     "solvers": set(),
     "schedules": PLAIN,
