@@ -1,7 +1,8 @@
 """Losses by name. A loss is a module from ``(outputs, target)`` to the mean over the batch.
 
 The classification losses also know what their mean was divided by (``weight``), so that the mean
-over a split is exact whatever the batches: class weights make it a weighted mean.
+over a split is exact whatever the batches: class weights make it a weighted mean. ``each`` gives
+the losses of single samples, for samples that have weights too (see ``mean_loss.py``).
 """
 
 from __future__ import annotations
@@ -38,10 +39,16 @@ class ClassificationLoss(nn.Module, ABC):
             )
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights)
+        # Then the mean over a batch may be one over nothing.
+        self.leaves_out_classes = class_weights is not None and 0 in class_weights
 
     @abstractmethod
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Outputs ``(B, C)`` and int64 labels ``(B,)`` to a scalar."""
+
+    @abstractmethod
+    def each(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample ``(B,)``, times the weight of its class."""
 
     def weight(self, target: Tensor) -> Tensor | int:
         """What the mean over these targets was divided by."""
@@ -73,6 +80,13 @@ class CrossEntropy(ClassificationLoss):
             outputs, target, self.class_weights, label_smoothing=self.label_smoothing
         )
 
+    def each(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample ``(B,)``, weighted."""
+        smoothing = self.label_smoothing
+        return F.cross_entropy(
+            outputs, target, self.class_weights, reduction="none", label_smoothing=smoothing
+        )
+
 
 class NegativeLogLikelihood(ClassificationLoss):
     """Negative log-likelihood on log-probabilities, the outputs of a log-softmax."""
@@ -80,6 +94,10 @@ class NegativeLogLikelihood(ClassificationLoss):
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Log-probabilities ``(B, C)`` and int64 labels ``(B,)`` to a scalar."""
         return F.nll_loss(outputs, target, self.class_weights)
+
+    def each(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample ``(B,)``, weighted."""
+        return F.nll_loss(outputs, target, self.class_weights, reduction="none")
 
 
 class BinaryCrossEntropy(ClassificationLoss):
@@ -98,13 +116,22 @@ class BinaryCrossEntropy(ClassificationLoss):
 
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Logits ``(B, 1)`` and int64 labels 0 or 1 ``(B,)`` to a scalar."""
+        if self.class_weights is None:
+            return self._reduced(outputs, target, None, "mean")
+        weights = self.class_weights[target]
+        return self._reduced(outputs, target, weights, "sum") / weights.sum()
+
+    def each(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample ``(B,)``, weighted."""
+        weights = None if self.class_weights is None else self.class_weights[target]
+        return self._reduced(outputs, target, weights, "none")
+
+    def _reduced(
+        self, outputs: Tensor, target: Tensor, weights: Tensor | None, reduction: str
+    ) -> Tensor:
         logits = outputs.squeeze(1)
         smoothed = target.to(logits.dtype) * (1 - self.label_smoothing) + self.label_smoothing / 2
-        if self.class_weights is None:
-            return F.binary_cross_entropy_with_logits(logits, smoothed)
-        weights = self.class_weights[target]
-        total = F.binary_cross_entropy_with_logits(logits, smoothed, weights, reduction="sum")
-        return total / weights.sum()
+        return F.binary_cross_entropy_with_logits(logits, smoothed, weights, reduction=reduction)
 
 
 class FocalLoss(ClassificationLoss):
@@ -140,14 +167,16 @@ class FocalLoss(ClassificationLoss):
 
     def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Logits ``(B, C)`` and int64 labels ``(B,)`` to a scalar."""
+        losses = self.each(outputs, target)
+        return losses.mean() if self.class_weights is None else losses.sum() / self.weight(target)
+
+    def each(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample ``(B,)``, weighted."""
         log_p = outputs.log_softmax(1).gather(1, target[:, None]).squeeze(1)
         # At p = 1 a gamma below 1 has an infinite slope, times zero: keep away from it.
         wrongness = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
         losses = -wrongness.pow(self.gamma) * log_p
-        if self.class_weights is None:
-            return losses.mean()
-        weights = self.class_weights[target]
-        return (weights * losses).sum() / weights.sum()
+        return losses if self.class_weights is None else self.class_weights[target] * losses
 
 
 CLASSIFICATION_LOSSES: dict[str, type[ClassificationLoss]] = {

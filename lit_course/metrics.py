@@ -25,6 +25,7 @@ from torchmetrics.classification import (
 from torchmetrics.wrappers import ClasswiseWrapper
 
 from lit_course.auroc import AUROC
+from lit_course.decisions import DecisionMetrics, Threshold
 from lit_course.names import nearest
 
 
@@ -78,13 +79,30 @@ class R2(Metric):
         return torch.where(constant, met, 1 - self.residuals / spread).mean()
 
 
+def half() -> float:
+    """The threshold unless another one is asked for."""
+    return 0.5
+
+
 class PerClass(MetricCollection):
-    """Metrics of every class, fed with answers."""
+    """Metrics of every class, fed with answers.
+
+    Args:
+        metrics: Metrics by name.
+        threshold: Of two classes, what the probability of class 1 must be above.
+    """
+
+    def __init__(
+        self, metrics: dict[str, Metric | MetricCollection], threshold: Threshold = half
+    ) -> None:
+        super().__init__(metrics, compute_groups=False)
+        self.threshold = threshold
 
     # torchmetrics overrides torch's ModuleDict.update in the same way.
     def update(self, answers: Tensor, target: Tensor) -> None:  # type: ignore[override]
         """Add answers, see the head of this file, and int64 labels ``(B,)``."""
-        predicted = answers.argmax(1) if answers.ndim == 2 else (answers > 0.5).long()
+        of_two = answers.ndim == 1
+        predicted = (answers > self.threshold()).long() if of_two else answers.argmax(1)
         super().update(predicted, target)
 
 
@@ -114,7 +132,7 @@ def regression_answers(outputs: Tensor) -> Tensor:
     return outputs.double()
 
 
-def classification_metrics(num_classes: int) -> MetricCollection:
+def classification_metrics(num_classes: int, threshold: Threshold = half) -> MetricCollection:
     """Accuracy, F1, precision, recall and AUROC.
 
     Accuracy is the fraction correct. For two classes the others are of class 1, for more the
@@ -123,35 +141,39 @@ def classification_metrics(num_classes: int) -> MetricCollection:
 
     Args:
         num_classes: Number of classes, at least 2.
+        threshold: Of two classes, what the probability of class 1 must be above.
     """
+    # The groups are told: torchmetrics would find them by comparing states after the first batch,
+    # and merge metrics that agree there by chance (Lightning-AI/torchmetrics issue 2916).
+    groups = [["accuracy"], ["f1", "precision", "recall"], ["auroc"]]
     if num_classes == 2:
-        metrics: dict[str, Metric] = {
+        of_two: dict[str, Metric | MetricCollection] = {
             "accuracy": BinaryAccuracy(validate_args=False),
             "f1": BinaryF1Score(validate_args=False),
             "precision": BinaryPrecision(validate_args=False),
             "recall": BinaryRecall(validate_args=False),
+            "auroc": AUROC(2),
         }
-    else:
-        metrics = {
-            "accuracy": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
-            "f1": MulticlassF1Score(num_classes, average="macro", validate_args=False),
-            "precision": MulticlassPrecision(num_classes, average="macro", validate_args=False),
-            "recall": MulticlassRecall(num_classes, average="macro", validate_args=False),
-        }
-    # The groups are told: torchmetrics would find them by comparing states after the first batch,
-    # and merge metrics that agree there by chance (Lightning-AI/torchmetrics issue 2916).
-    return MetricCollection(
-        {**metrics, "auroc": AUROC(num_classes)},
-        compute_groups=[["accuracy"], ["f1", "precision", "recall"], ["auroc"]],
-    )
+        return DecisionMetrics(threshold, of_two, compute_groups=groups)
+    metrics: dict[str, Metric | MetricCollection] = {
+        "accuracy": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
+        "f1": MulticlassF1Score(num_classes, average="macro", validate_args=False),
+        "precision": MulticlassPrecision(num_classes, average="macro", validate_args=False),
+        "recall": MulticlassRecall(num_classes, average="macro", validate_args=False),
+        "auroc": AUROC(num_classes),
+    }
+    return MetricCollection(metrics, compute_groups=groups)
 
 
-def per_class_metrics(num_classes: int, class_names: Sequence[str]) -> MetricCollection:
+def per_class_metrics(
+    num_classes: int, class_names: Sequence[str], threshold: Threshold = half
+) -> MetricCollection:
     """F1, precision and recall of every class, named ``f1/<class>`` and so on.
 
     Args:
         num_classes: Number of classes, at least 2.
         class_names: A name for each.
+        threshold: Of two classes, what the probability of class 1 must be above.
     """
     metrics: dict[str, Metric] = {
         "f1": MulticlassF1Score(num_classes, average=None, validate_args=False),
@@ -162,7 +184,7 @@ def per_class_metrics(num_classes: int, class_names: Sequence[str]) -> MetricCol
     named: dict[str, Metric | MetricCollection] = {
         key: ClasswiseWrapper(metric, names, prefix=f"{key}/") for key, metric in metrics.items()
     }
-    return PerClass(named, compute_groups=False)
+    return PerClass(named, threshold)
 
 
 def regression_metrics(num_outputs: int = 1) -> MetricCollection:

@@ -41,9 +41,13 @@ class Pending:
             rows.length = 0
         self._counts = []
 
-    def takes(self, outputs: Tensor, target: Tensor) -> bool:
+    def takes(self, outputs: Tensor, target: Tensor, weight: Tensor | int) -> bool:
         """Whether a batch is like those that are kept, so that they form one tensor."""
-        return not self.batches or (self._outputs.takes(outputs) and self._targets.takes(target))
+        return not self.batches or (
+            isinstance(weight, int) == bool(self._counts)
+            and self._outputs.takes(outputs)
+            and self._targets.takes(target)
+        )
 
     def add(self, outputs: Tensor, target: Tensor, loss: Tensor, weight: Tensor | int) -> None:
         """Keep one batch.

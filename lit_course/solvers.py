@@ -18,20 +18,25 @@ MAX_GRAM_CONDITION = 1e4
 
 EPS = torch.finfo(torch.float64).eps
 
-# One pass over the rows, in batches: x (B, D) and y (B, K), floats of any precision.
-Read = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+# Rows x (B, D) and y (B, K), floats of any precision, and their weights (B,) if they have any.
+Batch = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor | None]
+# One pass over the rows, in batches.
+Read = Callable[[], Iterable[Batch]]
 # From a tensor of this process to those of all processes, in the same order in each.
 Gather = Callable[[Tensor], list[Tensor]]
 
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """Weights that minimise ``sum (x @ w + b - y)² + l2 · sum w²``, for each target.
+    """Weights w that minimise ``sum v (x @ w + b - y)² + l2 · sum w²``, for each target.
+
+    v is the weight of a row, 1 unless it is given.
 
     Attributes:
         weight: ``(K, D)`` float64.
         intercept: ``(K,)`` float64; zeros without an intercept.
         samples: Rows that it was found from.
+        total_weight: Sum of their weights.
         rank: Of the centred design, the penalty included. Below D the weights are not determined:
             of all that predict alike these have the least norm.
         orthogonal: Whether the second pass was needed.
@@ -40,6 +45,7 @@ class LeastSquares:
     weight: Tensor
     intercept: Tensor
     samples: int
+    total_weight: float
     rank: int
     orthogonal: bool
 
@@ -79,70 +85,96 @@ def least_squares(
     """
     columns = in_features + out_features
     own = _Moments(columns, intercept, device)
-    for block in _blocks(read(), columns, device):
-        own.update(block)
+    for block, row_weights in _blocks(read(), columns, device):
+        own.update(block, row_weights)
     moments = _Moments(columns, intercept, device)
     for state in gather(own.state):
         moments.merge(*_Moments.unpack(state.to(device)))
     if not moments.count:
-        raise ValueError("least squares needs at least one row, found none")
+        raise ValueError("least squares needs at least one row of a weight above 0, found none")
     if not moments.products.isfinite().all():
-        raise ValueError("features and targets must be finite, found NaN or infinity")
+        raise ValueError("features, targets and weights must be finite, found NaN or infinity")
 
     weight = _normal_equations(moments, in_features, l2)
     rank = int(moments.norms[:in_features].isfinite().sum())
     orthogonal = weight is None
     if weight is None:
-        triangle, count = _triangle(read(), moments, device)
-        if count != own.count:
+        triangle, rows = _triangle(read(), moments, device)
+        if rows != own.rows:
             raise ValueError(
-                f"the first pass over the training data gave {own.count} rows, the second {count}: "
+                f"the first pass over the training data gave {own.rows} rows, the second {rows}: "
                 "give a loader that can be iterated again"
             )
         parts = torch.cat([part.to(device) for part in gather(triangle)])
-        weight, rank = _minimum_norm(parts, in_features, intercept, l2, moments.count)
+        weight, rank = _minimum_norm(parts, in_features, intercept, l2, moments.rows)
     x_mean, y_mean = moments.mean[:in_features], moments.mean[in_features:]
-    return LeastSquares(weight.T, y_mean - x_mean @ weight, moments.count, rank, orthogonal)
+    return LeastSquares(
+        weight=weight.T,
+        intercept=y_mean - x_mean @ weight,
+        samples=moments.rows,
+        total_weight=moments.count,
+        rank=rank,
+        orthogonal=orthogonal,
+    )
 
 
 def _blocks(
-    batches: Iterable[tuple[Tensor, Tensor]], columns: int, device: torch.device | str
-) -> Iterator[Tensor]:
-    """Blocks ``[x y]`` of the same rows whatever the batches; each overwrites the one before."""
+    batches: Iterable[Batch], columns: int, device: torch.device | str
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Blocks ``[x y]`` of the same rows whatever the batches; each overwrites the one before.
+
+    Beside it the rows' weights; None as long as no row had one.
+    """
     block = torch.empty(ROWS, columns, dtype=torch.float64, device=device)
+    weights = torch.ones(ROWS, dtype=torch.float64, device=device)
+    weighted = False
     filled = 0
-    for x, y in batches:
+    for x, y, *given in batches:
+        weight = given[0] if given else None
+        weighted |= weight is not None
         taken = 0
         while taken < len(x):
             count = min(ROWS - filled, len(x) - taken)
             rows = block[filled : filled + count]
             rows[:, : x.shape[1]] = x[taken : taken + count]
             rows[:, x.shape[1] :] = y[taken : taken + count]
+            of_rows = 1.0 if weight is None else weight[taken : taken + count]
+            weights[filled : filled + count] = of_rows
             taken += count
             filled += count
             if filled == ROWS:
-                yield block
+                yield block, weights if weighted else None
                 filled = 0
     if filled:
-        yield block[:filled]
+        yield block[:filled], weights[:filled] if weighted else None
 
 
 class _Moments:
-    """Count, means and centred products of columns, merged as Chan, Golub and LeVeque (1979) do."""
+    """Means and centred products of columns, merged as Chan, Golub and LeVeque (1979) do.
+
+    Of weighted rows ``count`` is the sum of the weights; ``rows`` is their number all the same.
+    """
 
     def __init__(self, columns: int, centred: bool, device: torch.device | str) -> None:
-        self.count = 0
+        self.rows = 0
+        self.count = 0.0
         self.centred = centred  # else all means are taken for zero
         self.mean = torch.zeros(columns, dtype=torch.float64, device=device)
         self.products = torch.zeros(columns, columns, dtype=torch.float64, device=device)
 
-    def update(self, block: Tensor) -> None:
+    def update(self, block: Tensor, weights: Tensor | None) -> None:
         """Add rows; the block is overwritten."""
-        mean = block.mean(0) if self.centred else torch.zeros_like(self.mean)
+        count = len(block) if weights is None else float(weights.sum())
+        mean = torch.zeros_like(self.mean)
+        if self.centred and count:
+            mean = block.mean(0) if weights is None else weights @ block / count
         block -= mean
-        self.merge(len(block), mean, block.T @ block)
+        if weights is not None:
+            block *= weights.sqrt()[:, None]
+        self.merge(len(block), count, mean, block.T @ block)
 
-    def merge(self, count: int, mean: Tensor, products: Tensor) -> None:
+    def merge(self, rows: int, count: float, mean: Tensor, products: Tensor) -> None:
+        self.rows += rows
         if not count:
             return
         total = self.count + count
@@ -155,12 +187,12 @@ class _Moments:
     @property
     def state(self) -> Tensor:
         """All of it in one tensor."""
-        count = torch.full_like(self.mean, self.count)
-        return torch.cat([count[None], self.mean[None], self.products])
+        rows, count = (torch.full_like(self.mean, number) for number in (self.rows, self.count))
+        return torch.cat([torch.stack([rows, count, self.mean]), self.products])
 
     @staticmethod
-    def unpack(state: Tensor) -> tuple[int, Tensor, Tensor]:
-        return int(state[0, 0]), state[1], state[2:]
+    def unpack(state: Tensor) -> tuple[int, float, Tensor, Tensor]:
+        return int(state[0, 0]), float(state[1, 0]), state[2], state[3:]
 
     @property
     def norms(self) -> Tensor:
@@ -175,7 +207,7 @@ def _normal_equations(moments: _Moments, in_features: int, l2: float) -> Tensor 
     norms = moments.norms[:in_features]
     gram = moments.products[:in_features, :in_features] / norms / norms[:, None]
     gram.diagonal().copy_(1 + l2 / norms.square())
-    if moments.count < in_features and not l2:
+    if moments.rows < in_features and not l2:
         return None
     eigenvalues = torch.linalg.eigvalsh(gram)
     if not eigenvalues[-1] <= MAX_GRAM_CONDITION * eigenvalues[0]:
@@ -186,17 +218,19 @@ def _normal_equations(moments: _Moments, in_features: int, l2: float) -> Tensor 
 
 
 def _triangle(
-    batches: Iterable[tuple[Tensor, Tensor]], moments: _Moments, device: torch.device | str
+    batches: Iterable[Batch], moments: _Moments, device: torch.device | str
 ) -> tuple[Tensor, int]:
-    """R of ``[1 x y]``, centred, and the number of rows."""
+    """R of ``[1 x y]``, centred and weighted, and the number of rows."""
     # The mean only keeps numbers small; the column of ones takes out what rounding left of it.
     columns = len(moments.mean)
     triangle = moments.mean.new_zeros(0, columns + 1)
     count = 0
-    for block in _blocks(batches, columns, device):
+    for block, weights in _blocks(batches, columns, device):
         count += len(block)
         block -= moments.mean
         rows = torch.nn.functional.pad(block, (1, 0), value=1.0)
+        if weights is not None:
+            rows *= weights.sqrt()[:, None]
         triangle = torch.linalg.qr(torch.cat([triangle, rows]), mode="r").R
     return triangle, count
 

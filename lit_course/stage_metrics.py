@@ -82,13 +82,14 @@ class StageMetrics(nn.Module):
             weight: What that mean was divided by.
         """
         outputs = outputs.detach()
-        if not self._pending.takes(outputs, target):
-            self._feed()
+        if not self._pending.takes(outputs, target, weight):
+            self.feed()
         self._pending.add(outputs, target, loss.detach(), weight)
         if self._pending.samples >= ROOM:
-            self._feed()
+            self.feed()
 
-    def _feed(self) -> None:
+    def feed(self) -> None:
+        """Give the metrics what is kept for them."""
         if not self._pending.batches:
             return
         outputs, target, losses, weights = self._pending.take()
@@ -108,7 +109,7 @@ class StageMetrics(nn.Module):
         Args:
             details: Whether to add the values of ``details``.
         """
-        self._feed()
+        self.feed()
         values = {"loss": self.loss.compute(), **self.metrics.compute()}
         if details and self.details is not None:
             values.update(self.details.compute())

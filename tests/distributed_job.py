@@ -103,6 +103,52 @@ def foreign_loader() -> dict[str, Any]:
     return found(model, runner)
 
 
+def weighted_samples_and_a_tuned_threshold() -> dict[str, Any]:
+    """Ragged batches; of two validation rows the last process has none."""
+    x, y = samples(167)
+    weight = (torch.arange(167) * 0.37) % 1
+    weight[: GLOBAL_BATCH // 3] = 0
+    results = {}
+    for case, val_size in (("many", 60), ("few", 2)):
+        seed_everything(0)
+        data = ArrayDataModule(
+            x.numpy(),
+            (y == 2).long().numpy(),
+            sample_weight=weight.numpy(),
+            batch_size=GLOBAL_BATCH // WORLD,
+            val_size=val_size,
+            test_size=30,
+            shuffle=case == "many",
+        )
+        model = MLPClassifier(
+            hidden_features=[8],
+            class_weights="balanced",
+            threshold="tune",
+            optimizer="SGD",
+            lr=0.1,
+        )
+        runner = trainer(max_epochs=2)
+        runner.fit(model, datamodule=data)
+        results |= {f"{case} {name}": value for name, value in found(model, runner).items()}
+        runner.test(model, datamodule=data, verbose=False)
+        values = {name: float(value) for name, value in runner.callback_metrics.items()}
+        results |= {f"{case} {name}": value for name, value in values.items()}
+    for solver in ("gradient", "exact"):
+        data = ArrayDataModule(
+            x.numpy(),
+            x.sum(1).numpy(),
+            sample_weight=weight.numpy(),
+            batch_size=GLOBAL_BATCH // WORLD,
+        )
+        steps = {"optimizer": "SGD", "lr": 0.05} if solver == "gradient" else {}
+        seed_everything(0)
+        line = LinearRegressor(solver=solver, l2=5.0, **steps)
+        runner = trainer(max_epochs=1)
+        runner.fit(line, datamodule=data)
+        results |= {f"{solver} {name}": value for name, value in found(line, runner).items()}
+    return results
+
+
 def more_processes_than_rows() -> dict[str, Any]:
     x, y = samples(154)
     data = ArrayDataModule(
@@ -150,6 +196,7 @@ CASES: list[Callable[[], dict[str, Any]]] = [
     lbfgs,
     exact_solutions,
     foreign_loader,
+    weighted_samples_and_a_tuned_threshold,
     more_processes_than_rows,
     plateau_and_early_stopping,
     predictions_of_a_foreign_loader,

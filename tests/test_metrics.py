@@ -172,6 +172,15 @@ def test_the_loss_is_the_weighted_mean_of_batch_means():
     assert float(taken.compute()["loss"]) == pytest.approx((0.5 * 1 + 1.5 * 4) / 2)
 
 
+def test_batches_with_and_without_weights_of_samples_are_one_split():
+    taken = StageMetrics(regression_metrics(), regression_answers)
+    batch = torch.zeros(2, 1)
+    taken.add(batch, batch, torch.tensor(1.0), 2)
+    taken.add(batch, batch, torch.tensor(4.0), torch.tensor(0.5))
+    taken.add(batch, batch, torch.tensor(8.0), 2)
+    assert float(taken.compute()["loss"]) == pytest.approx((2 * 1 + 0.5 * 4 + 2 * 8) / 4.5)
+
+
 def test_reset_forgets_and_compute_may_be_asked_between_updates(generator):
     taken = StageMetrics(classification_metrics(3), class_answers, per_class_metrics(3, "abc"))
     y = torch.randint(0, 3, (40,), generator=generator)

@@ -18,13 +18,16 @@ from lit_course.solvers import least_squares
 EPS = np.finfo(np.float64).eps
 
 
-def solve(x, y, batch_size=17, **options):
+def solve(x, y, batch_size=17, row_weights=None, **options):
     """The solution for arrays, read in batches; NumPy weights ``(D,)`` or ``(K, D)``."""
     x, y = torch.as_tensor(x), torch.as_tensor(y)
-    targets = y[:, None] if y.ndim == 1 else y
+    columns = [x, y[:, None] if y.ndim == 1 else y]
+    targets = columns[1]
+    if row_weights is not None:
+        columns.append(torch.as_tensor(row_weights))
 
     def read():
-        return zip(x.split(batch_size), targets.split(batch_size), strict=True)
+        return zip(*(column.split(batch_size) for column in columns), strict=True)
 
     return least_squares(read, x.shape[1], targets.shape[1], **options)
 
@@ -267,3 +270,66 @@ def test_a_constant_column_far_from_zero_weighs_nothing_in_either_pass():
         with_constant = np.column_stack([x, np.full(60, 1e6 / 3)])
         weight = solve(with_constant, y).weight[0].numpy()
         np.testing.assert_allclose(weight, [*solve(x, y).weight[0], 0], rtol=1e-9, atol=1e-15)
+
+
+WEIGHTED = {**DESIGNS, **RANK_DEFICIENT}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("l2", [0.0, 3.0])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_a_weight_of_k_is_the_row_k_times(name, l2, intercept):
+    """In what it predicts: of a deficient design other rounding may find another rank."""
+    x = WEIGHTED[name].astype(np.float64)
+    y = np.random.default_rng(3).normal(size=len(x))
+    repeats = np.arange(len(x)) % 4 if len(x) > 8 else np.full(len(x), 2)
+    rows = np.arange(len(x)).repeat(repeats)
+    options = {"l2": l2, "intercept": intercept}
+    weighted = solve(x, y, row_weights=repeats, **options)
+    repeated = solve(x[rows], y[rows], **options)
+    assert weighted.samples == len(x)
+    assert weighted.total_weight == repeated.samples == repeated.total_weight
+    assert weighted.orthogonal == repeated.orthogonal
+    design = with_ones(x)
+    norms = np.linalg.norm(design, axis=0)
+    condition = min(np.linalg.cond(design / np.where(norms, norms, 1)), 1e15)
+    if weighted.rank == repeated.rank:
+        predicted, expected = (design[rows] @ found(s) for s in (weighted, repeated))
+        assert distance(predicted, expected) <= max(1e-8, 100 * EPS * condition)
+
+
+@pytest.mark.parametrize("name", ["random", "correlated", "polynomial"])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("batch_size", [7, 60])
+def test_weighted_rows_as_scikit_learn_weighs_them(name, intercept, batch_size):
+    x = DESIGNS[name]
+    y = x @ np.arange(1.0, x.shape[1] + 1) + np.random.default_rng(4).normal(size=len(x))
+    row_weights = np.random.default_rng(5).exponential(size=len(x))
+    given = {"row_weights": row_weights, "intercept": intercept, "batch_size": batch_size}
+    line = LinearRegression(fit_intercept=intercept).fit(x, y, sample_weight=row_weights)
+    solution = solve(x, y, **given)
+    assert distance(found(solution), np.append(line.coef_, line.intercept_)) < 1e-7
+    ridge = Ridge(alpha=2.0, fit_intercept=intercept, solver="cholesky")
+    ridge.fit(x, y, sample_weight=row_weights)
+    solution = solve(x, y, l2=2.0, **given)
+    assert distance(found(solution), np.append(ridge.coef_, ridge.intercept_)) < 1e-8
+
+
+def test_weights_of_all_sizes_and_of_nothing():
+    x, y = RANDOM, RANDOM @ np.arange(5.0) + 1
+    for row_weights in (np.geomspace(1e-12, 1e12, 60), np.arange(60) % 2, np.full(60, 1e-30)):
+        solution = solve(x, y, row_weights=row_weights)
+        assert distance(found(solution), np.append(np.arange(5.0), 1)) < 1e-9
+        assert solution.rank == 5
+    with pytest.raises(ValueError, match="at least one row of a weight above 0, found none"):
+        solve(x, y, row_weights=np.zeros(60))
+    with pytest.raises(ValueError, match="weights must be finite"):
+        solve(x, y, row_weights=np.full(60, np.nan))
+
+
+def test_rows_without_weights_weigh_one_beside_others():
+    x, y = torch.as_tensor(RANDOM), torch.randn(60, 1, dtype=torch.float64)
+    batches = [(x[:20], y[:20]), (x[20:40], y[20:40], None), (x[40:], y[40:], torch.full((20,), 2))]
+    solution = least_squares(lambda: batches, 5)
+    weights = np.repeat([1.0, 1.0, 2.0], 20)
+    assert distance(found(solution), found(solve(x, y, row_weights=weights))) < 1e-12

@@ -25,8 +25,11 @@ class ArrayDataModule(SupervisedDataModule):
 
     Args:
         X: Features, one row per sample: a NumPy array or torch tensor ``(N, D)`` or
-            ``(N, C, H, W)``; or the path of an ``.npz`` file that holds arrays ``X`` and ``y``.
+            ``(N, C, H, W)``; or the path of an ``.npz`` file that holds arrays ``X`` and ``y``, and
+            ``sample_weight`` if there are weights.
         y: Targets, ``(N,)`` or, for a regression, ``(N, k)``. Left out if ``X`` is a path.
+        sample_weight: Weight of each sample in the loss, ``(N,)``, not negative; ``None`` weighs
+            all alike. Left out if ``X`` is a path.
         num_classes: Number of classes; the largest label + 1 if not given.
         feature_names: Name of each feature.
         class_names: Name of each class.
@@ -43,6 +46,7 @@ class ArrayDataModule(SupervisedDataModule):
         X: str | Any,  # not NDArray | Tensor: --help would list every subclass of Tensor
         y: Any = None,
         *,
+        sample_weight: Any = None,
         num_classes: int | None = None,
         feature_names: list[str] | None = None,
         class_names: list[str] | None = None,
@@ -61,17 +65,23 @@ class ArrayDataModule(SupervisedDataModule):
             drop_last=drop_last,
             seed=seed,
         )
-        if isinstance(X, str | PathLike) != (y is None):
-            raise ValueError("Give X and y as arrays, or X alone as the path of an .npz file.")
+        is_path = isinstance(X, str | PathLike)
+        if is_path != (y is None) or (is_path and sample_weight is not None):
+            raise ValueError(
+                "Give X and y as arrays, and sample_weight if there are weights, or X alone as the "
+                "path of an .npz file that holds them."
+            )
         self._X = X
         self._y = y
+        self._sample_weight = sample_weight
         self._num_classes = num_classes
         self._feature_names = feature_names
         self._class_names = class_names
 
     def load(self) -> dict[str, Split]:
         """Turn the arrays into tensors and cut them."""
-        X, y = (self._X, self._y) if self._y is not None else _read_npz(self._X)
+        arrays = (self._X, self._y, self._sample_weight)
+        X, y, weight = arrays if self._y is not None else _read_npz(self._X)
         x, y = _features(X), _targets(y)
         num_classes = self._num_classes
         if num_classes is None and not y.is_floating_point():
@@ -83,11 +93,13 @@ class ArrayDataModule(SupervisedDataModule):
                 num_classes=num_classes,
                 feature_names=self._feature_names,
                 class_names=self._class_names,
+                weight=None if weight is None else _as_tensor("sample_weight", weight).float(),
             )
         )
 
 
-def _read_npz(path: str | PathLike[str]) -> tuple[Any, Any]:
+def _read_npz(path: str | PathLike[str]) -> tuple[Any, Any, Any]:
+    """X, y, and the weights or None."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"No file {path}: X names an .npz file with arrays X and y.")
     if not is_zipfile(path):
@@ -97,7 +109,7 @@ def _read_npz(path: str | PathLike[str]) -> tuple[Any, Any]:
             check_expansion(Path(path), sum(member.file_size for member in file.infolist()))
         with np.load(path, allow_pickle=False) as arrays:
             if "X" in arrays and "y" in arrays:
-                return arrays["X"], arrays["y"]
+                return arrays["X"], arrays["y"], arrays.get("sample_weight")
             found = ", ".join(arrays) or "none"
     except UnsoundFileError:
         raise

@@ -23,10 +23,11 @@ EVALUATION = 4  # times as many rows as in a batch of training
 class SupervisedDataModule(LightningDataModule, ABC):
     """A data set for supervised learning, held in memory as whole tensors.
 
-    A subclass implements :meth:`load`. Batches are ``(x, y)``, with ``x`` raw; prediction batches
-    add the row numbers, ``(x, y, {"row": ...})``, and keep the order of the data set. After
-    :meth:`setup` the data says of itself what a model wants to know: ``in_features``,
-    ``num_classes``, ``schema``, ``train_statistics``, ``class_counts``, ``split_sizes``.
+    A subclass implements :meth:`load`. Batches are ``(x, y)``, with ``x`` raw, of weighted samples
+    ``(x, y, {"weight": ...})``; prediction batches have the row numbers, ``(x, y, {"row": ...})``,
+    and keep the order of the data set. After :meth:`setup` the data says of itself what a model
+    wants to know: ``in_features``, ``num_classes``, ``schema``, ``train_statistics``,
+    ``class_counts``, ``split_sizes``, ``train_weight``. Weights change none of the others.
 
     Args:
         batch_size: Rows per batch of training; of several processes for each one. Evaluation
@@ -96,6 +97,8 @@ class SupervisedDataModule(LightningDataModule, ABC):
             )
         if verb == "fit":
             self._check_training_rows(len(self._splits["train"]))
+        for name in ("train", "val") if verb == "fit" else filter(None, [needed]):
+            _check_weight(name, self._splits[name].weight)
 
     def _check_training_rows(self, rows: int) -> None:
         if rows < 2:
@@ -169,6 +172,12 @@ class SupervisedDataModule(LightningDataModule, ABC):
         return {name: len(split) for name, split in self._loaded("split_sizes").items()}
 
     @cached_property
+    def train_weight(self) -> float | None:
+        """Sum of the weights of the training split; ``None`` if all weigh alike."""
+        weight = self._loaded("train_weight")["train"].weight
+        return None if weight is None else float(weight.double().sum())
+
+    @cached_property
     def train_statistics(self) -> ColumnStatistics:
         """Count, mean and deviation of each feature, over the training split only."""
         split = self._loaded("train_statistics")["train"]
@@ -211,6 +220,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
             world_size=getattr(self.trainer, "world_size", 1),
             in_step=in_step,
             first_batch=first_batch,
+            weight=split.samples.weight,
         )
 
     def _any_samples(self, attribute: str) -> Samples:
@@ -224,3 +234,13 @@ class SupervisedDataModule(LightningDataModule, ABC):
                 'call setup("fit") first.'
             )
         return self._splits
+
+
+def _check_weight(name: str, weight: Tensor | None) -> None:
+    """Refuse a split whose mean loss would be one over nothing."""
+    if weight is not None and len(weight) > 0 and not weight.any():
+        raise ValueError(
+            f"All {len(weight)} rows of the {name} split have weight 0: there is no mean loss of "
+            "them. Give some a weight above 0, or hold out other rows with seed or "
+            "val_size and test_size."
+        )

@@ -22,6 +22,8 @@ _EPOCH_STEP = 0x9E3779B9
 class Batches(Iterable[Batch]):
     """Yield ``(x, y)`` batches of whole tensors, each cut out with one ``index_select``.
 
+    Of weighted samples they are ``(x, y, {"weight": w})``.
+
     Nothing is done per sample. The order of an epoch depends on ``(seed, epoch)`` alone, never on
     the global random state or on the epochs before. Without shuffling, whole tensors are sliced:
     such batches are views of the data and must not be changed in place.
@@ -44,10 +46,11 @@ class Batches(Iterable[Batch]):
         first_batch: Called at the start of an iteration for the number of its first batch: those
             before it were taken before the training was interrupted.
         with_rows: Whether to yield ``(x, y, {"row": numbers})`` with the rows' numbers in the data
-            set.
+            set, and no weights: nothing is learned from these.
         rank: Which of the processes this is, from 0.
         world_size: Number of processes.
         in_step: Whether all processes make the same number of steps; else each row comes once.
+        weight: Weight of each sample of the data set, ``(N,)``.
     """
 
     # Lightning treats whatever has a `sampler` as a DataLoader and then asks for this one too.
@@ -68,6 +71,7 @@ class Batches(Iterable[Batch]):
         rank: int = 0,
         world_size: int = 1,
         in_step: bool = True,
+        weight: Tensor | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, found {batch_size}.")
@@ -93,6 +97,7 @@ class Batches(Iterable[Batch]):
         self.in_step = in_step
         self._x = x
         self._y = y
+        self._weight = None if with_rows else weight
         self._rows = rows
         self._epoch = 0
         self._first_batch = first_batch
@@ -131,14 +136,18 @@ class Batches(Iterable[Batch]):
         """Take nothing, see ``state_dict``."""
 
     def __iter__(self) -> Iterator[Batch]:
-        order = self._order()
+        order, weight = self._order(), self._weight
         for window in islice(self._windows(), self._first_batch(), None):
             if order is None:
-                yield self._x[window], self._y[window]
+                x, y = self._x[window], self._y[window]
+                yield (x, y) if weight is None else (x, y, {"weight": weight[window]})
                 continue
             index = order[window]
             x, y = self._x.index_select(0, index), self._y.index_select(0, index)
-            yield (x, y, {"row": index}) if self.with_rows else (x, y)
+            if weight is not None:
+                yield x, y, {"weight": weight.index_select(0, index)}
+            else:
+                yield (x, y, {"row": index}) if self.with_rows else (x, y)
 
     def _windows(self) -> Iterator[slice]:
         """Where in the order each batch of this process lies."""

@@ -24,6 +24,8 @@ class Samples:
         first_row: The number that messages give to the first row.
         labelled: Which rows have a target, ``(N,)`` bool; all, if not given. The others can only
             be predicted.
+        weight: Weight of each sample in the loss, ``(N,)`` float32, not negative; ``None`` weighs
+            all alike.
 
     Raises:
         ValueError: If shapes, dtypes or values break this contract; the first offending row is
@@ -38,9 +40,12 @@ class Samples:
     target_names: list[str] | None = None
     first_row: int = 0
     labelled: Tensor | None = None
+    weight: Tensor | None = None
 
     def __post_init__(self) -> None:
         self._check_features()
+        if self.weight is not None:
+            self._check_weight(self.weight)
         if self.num_classes is None:
             self._check_values()
         else:
@@ -138,6 +143,22 @@ class Samples:
             "convert them to integers, or leave num_classes out for a regression."
         )
 
+    def _check_weight(self, weight: Tensor) -> None:
+        if weight.dtype != torch.float32:
+            raise ValueError(f"Weights must be float32, found {weight.dtype}: convert them.")
+        if weight.shape != self.x.shape[:1]:
+            raise ValueError(
+                f"Weights must have shape ({len(self)},), found {tuple(weight.shape)}: give one "
+                "for each row."
+            )
+        wrong = ~(weight.isfinite() & (weight >= 0))
+        if wrong.any():
+            row = int(wrong.nonzero()[0])
+            raise ValueError(
+                f"Weights must be finite and not negative, found {float(weight[row])} in row "
+                f"{row + self.first_row}: 0 leaves a row out of the loss."
+            )
+
     def _check_finite(self, what: str, values: Tensor, names: list[str] | None) -> None:
         if not values.is_floating_point() or (finite := values.isfinite()).all():
             return
@@ -168,6 +189,12 @@ class Split:
     def y(self) -> Tensor:
         """Targets of this split."""
         return self.samples.y if self.rows is None else self.samples.y[self.rows]
+
+    @property
+    def weight(self) -> Tensor | None:
+        """Weights of this split's samples, if there are any."""
+        weight = self.samples.weight
+        return weight if weight is None or self.rows is None else weight[self.rows]
 
 
 def _like(rows: Tensor, values: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lit_course.losses import ClassificationLoss
-from lit_course.modules.batch import unpack
+from lit_course.mean_loss import mean_loss
+from lit_course.modules.batch import check_weight, unpack
 from lit_course.modules.declared import DeclaredModule
 from lit_course.modules.global_batch import global_mean
 from lit_course.modules.lean_loop import LeanEpochLoop
@@ -36,6 +36,8 @@ class SupervisedModule(DeclaredModule):
     ``configure_network``, ``configure_loss`` and ``configure_metrics`` may be overridden.
 
     The batch is ``(x, y)`` or ``(x, y, extras)``; ``x`` is raw, scaling is the network's own.
+    ``extras["weight"]`` ``(B,)``, not negative, weighs the samples in the loss: every mean of it is
+    the weighted one. Other metrics and the statistics of the scaling count all samples alike.
     Every reported value ``<stage>/<metric>`` is of the whole split, never a mean of batch values.
     """
 
@@ -57,6 +59,10 @@ class SupervisedModule(DeclaredModule):
     def predictions(self, outputs: Tensor) -> dict[str, Any]:
         """What ``predict`` gives for the network's outputs."""
 
+    def before_report(self, stage: Stage, metrics: StageMetrics) -> dict[str, Tensor]:
+        """Look at a whole split before its values are computed; say what to report beside them."""
+        return {}
+
     def after_report(self, stage: Stage, metrics: StageMetrics) -> None:
         """Say what the numbers alone would hide."""
 
@@ -71,7 +77,7 @@ class SupervisedModule(DeclaredModule):
 
     def _step(self, batch: Any, stage: Stage, report: bool = True) -> tuple[Tensor, Tensor | int]:
         """The mean loss of a batch, and what it was divided by."""
-        x, y = unpack(batch)
+        x, y, sample_weight = unpack(batch)
         first = stage not in self._checked
         if first and not x.isfinite().all():
             raise ValueError("features must be finite, found NaN or infinity: drop or fill them")
@@ -79,11 +85,10 @@ class SupervisedModule(DeclaredModule):
         y = self.check_target(y, outputs)
         if first:
             self.check_values(y)
+            if sample_weight is not None:
+                check_weight(sample_weight)
             self._checked |= {stage}
-        # Of several processes one may have nothing to evaluate; the mean of nothing is NaN.
-        samples = y.shape[0]
-        loss: Tensor = self.loss(outputs, y) if samples else outputs.sum()
-        weight = self.loss.weight(y) if isinstance(self.loss, ClassificationLoss) else samples
+        loss, weight = mean_loss(self.loss, outputs, y, sample_weight)
         if report:
             self._stage_metrics(stage).add(outputs, y, loss, weight)
         return loss, weight
@@ -193,7 +198,8 @@ class SupervisedModule(DeclaredModule):
         values: dict[str, Tensor] = {}
         # Of an epoch that was resumed at its end, behind the last batch, there is nothing to say.
         if metrics.has_samples:
-            values = metrics.compute(details=not fitting)
+            beside = self.before_report(stage, metrics)
+            values = metrics.compute(details=not fitting) | beside
             if stage == "train" and (penalty := self.penalty()) is not None:
                 values["penalty"] = penalty
             self.after_report(stage, metrics)

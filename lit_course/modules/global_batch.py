@@ -11,9 +11,10 @@ def global_mean(loss: Tensor, weight: Tensor | int) -> Tensor:
     """The mean loss over the batches of all processes, with the gradient of this one's share.
 
     Strategies average gradients over processes, however unequal their batches are: a ragged last
-    batch, class weights. Here each gradient is scaled so that this average is the gradient of the
-    mean over all samples. The value is the same on every process, to the last bit. It does not wait
-    for a GPU. Every process must call it, or none; of a single process it is the loss itself.
+    batch, weights of classes or samples. Here each gradient is scaled so that this average is the
+    gradient of the mean over all samples; of weights that are all 0 that is 0. The value is the
+    same on every process, to the last bit. It does not wait for a GPU. Every process must call it,
+    or none; of a single process it is the loss itself.
 
     Args:
         loss: The mean loss of this process's batch.
@@ -25,5 +26,6 @@ def global_mean(loss: Tensor, weight: Tensor | int) -> Tensor:
     divisor = torch.as_tensor(weight, device=loss.device, dtype=dtype)
     total = torch.stack([loss.detach().to(dtype) * divisor, divisor])
     distributed.all_reduce(total)
-    share = loss * (divisor * distributed.get_world_size() / total[1])
-    return total[0] / total[1] + (share - share.detach())
+    whole = total[1].where(total[1] > 0, 1)
+    share = loss * (divisor * distributed.get_world_size() / whole)
+    return total[0] / whole + (share - share.detach())

@@ -25,7 +25,7 @@ from lit_course.networks import LinearModel
 from lit_course.schedules import (
     Interval,
 )
-from lit_course.solvers import least_squares
+from lit_course.solvers import Batch, least_squares
 
 MAX_DEGREE = 64
 # Arguments that say how to take steps, or ask for another minimum than that of the squares.
@@ -73,9 +73,9 @@ class LinearRegressor(SolvableModule):
         l1: Lasso's ``alpha``: training adds ``2 · l1 · sum|w|`` to the mean loss, so that
             with ``mse`` the minimum is that of scikit-learn's ``Lasso``.
         l2: Ridge's ``alpha``: training adds ``l2 / n · sum w²``, n the number of training
-            samples, so that with ``mse`` the minimum is that of scikit-learn's ``Ridge``. Both
-            are of the standardised weights, never of the intercept, and divided by
-            ``out_features`` as the mean loss is.
+            samples (the sum of their weights, where they have any), so that with ``mse`` the
+            minimum is that of scikit-learn's ``Ridge``. Both are of the standardised weights,
+            never of the intercept, and divided by ``out_features`` as the mean loss is.
         optimizer: Name of an optimizer of ``torch.optim``.
         lr: Learning rate.
         optimizer_options: Its other options, as torch names them.
@@ -164,6 +164,8 @@ class LinearRegressor(SolvableModule):
         # Known when training starts; a buffer, so that a resumed run has the same penalty.
         self.num_samples: Tensor
         self.register_buffer("num_samples", torch.zeros((), dtype=torch.int64))
+        self.mean_weight: Tensor
+        self.register_buffer("mean_weight", torch.ones(()))
         self.declare()
 
     def _check_solver(self) -> None:
@@ -261,10 +263,11 @@ class LinearRegressor(SolvableModule):
             raise ValueError("targets must be finite, found NaN or infinity: drop those samples")
 
     def learn(self, survey: Survey) -> None:
-        """Count the training samples, which Ridge's penalty is relative to."""
+        """Count and weigh the training samples, which Ridge's penalty is relative to."""
         super().learn(survey)
         if self.l2 and self.solver != "exact":
             self.num_samples.fill_(survey.num_samples)
+            self.mean_weight.fill_(survey.mean_weight)
 
     @property
     def solved_layer(self) -> nn.Linear:
@@ -283,10 +286,11 @@ class LinearRegressor(SolvableModule):
     def solve(self, survey: Survey) -> None:
         """Solve for the least squares of the training data."""
 
-        def read() -> Iterator[tuple[Tensor, Tensor]]:
-            for x, y in survey.batches():
+        def read() -> Iterator[Batch]:
+            for x, y, weight in survey.weighted_batches():
                 columns = self.network.columns(x.to(self.device))
-                yield columns, self._in_columns(y, columns.new_empty(len(y), self.out_features))
+                targets = self._in_columns(y, columns.new_empty(len(y), self.out_features))
+                yield columns, targets, weight
 
         layer = self.network.linear
         solution = least_squares(
@@ -301,6 +305,7 @@ class LinearRegressor(SolvableModule):
         self.exact.weight.copy_(solution.weight)
         self.exact.bias.copy_(solution.intercept)
         self.num_samples.fill_(solution.samples)
+        self.mean_weight.fill_(solution.total_weight / solution.samples)
         how = "an orthogonal factorisation" if solution.orthogonal else "the normal equations"
         rank_zero_info(
             f"exact solution from {solution.samples:,} rows by {how}"
@@ -308,13 +313,19 @@ class LinearRegressor(SolvableModule):
             * (solution.rank < layer.in_features)
         )
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take one from before samples had weights."""
+        super().on_load_checkpoint(checkpoint)
+        checkpoint["state_dict"].setdefault("mean_weight", torch.ones(()))
+
     def penalty(self) -> Tensor | None:
         """What ``l1`` and ``l2`` add to the mean loss."""
         if not self.l1 and not self.l2:
             return None
         weight = self.network.linear.weight
         lasso = 2 * self.l1 * weight.abs().sum()
-        ridge = self.l2 / self.num_samples.clamp_min(1) * weight.square().sum()
+        total_weight = self.num_samples.clamp_min(1) * self.mean_weight
+        ridge = self.l2 / total_weight * weight.square().sum()
         return (lasso + ridge) / self.out_features
 
     def coefficients(self) -> dict[str, Tensor]:

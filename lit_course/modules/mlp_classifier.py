@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from lit_course.categories import categories, table_width
+from lit_course.decisions import DecisionMetrics
 from lit_course.losses import CLASSIFICATION_LOSSES, make_loss
 from lit_course.metrics import (
     class_answers,
@@ -20,6 +21,7 @@ from lit_course.metrics import (
     probabilities,
 )
 from lit_course.modules.base import Stage, SupervisedModule
+from lit_course.modules.decision_threshold import DecisionThreshold, GivenThreshold
 from lit_course.modules.hyperparameters import check_size, plain
 from lit_course.modules.survey import Survey
 from lit_course.names import lookup
@@ -67,7 +69,13 @@ class MLPClassifier(SupervisedModule):
         loss_options: Options of the loss: ``gamma`` and ``alpha`` of ``focal``.
         label_smoothing: Share of the target spread over all classes, in [0, 1); cross_entropy, bce.
         class_weights: One weight per class, or ``balanced``: inversely proportional to the number
-            of training samples of the class, as in scikit-learn.
+            of training samples of the class, as in scikit-learn; weights of samples do not change
+            it, and multiply it.
+        threshold: For two classes, what the probability of class 1 must be above for it to be the
+            answer, in [0, 1). ``tune``: the one with the best F1 on the validation split, found
+            anew at the end of each validation of a fit, halfway between two probabilities, of
+            equally good ones the highest. That report is with it already, and the checkpoint has
+            it. On a split of one class it stays as it was. AUROC and the loss know no threshold.
         optimizer: Name of an optimizer of ``torch.optim``.
         lr: Learning rate.
         optimizer_options: Its other options, as torch names them.
@@ -105,6 +113,7 @@ class MLPClassifier(SupervisedModule):
         loss_options: dict[str, Any] | None = None,
         label_smoothing: float = 0.0,
         class_weights: list[float] | Literal["balanced"] | None = None,
+        threshold: GivenThreshold = 0.5,
         optimizer: str = "Adam",
         lr: float = 1e-3,
         optimizer_options: dict[str, Any] | None = None,
@@ -147,6 +156,8 @@ class MLPClassifier(SupervisedModule):
         self.loss_options = dict(loss_options or {})
         self.label_smoothing = label_smoothing
         self.class_weights = plain("class_weights", class_weights)
+        self.threshold = threshold
+        self.decision = DecisionThreshold(threshold)
         self._check_names()
         self._check_loss()
         self.declare()
@@ -176,6 +187,11 @@ class MLPClassifier(SupervisedModule):
             raise ValueError(
                 f"loss 'bce' is for two classes, found num_classes={self.num_classes}: "
                 "use cross_entropy"
+            )
+        if self.threshold != 0.5 and self.num_classes not in (None, 2):
+            raise ValueError(
+                f"threshold is for two classes, found num_classes={self.num_classes}: leave it "
+                "out, the answer is the most probable class"
             )
         if not 0 <= self.dropout < 1 or not 0 <= self.label_smoothing < 1:
             raise ValueError(
@@ -254,7 +270,7 @@ class MLPClassifier(SupervisedModule):
     def configure_metrics(self) -> MetricCollection:
         """Accuracy, F1, precision, recall, AUROC."""
         assert self.num_classes is not None
-        return classification_metrics(self.num_classes)
+        return classification_metrics(self.num_classes, self.decision.get)
 
     def detail_metrics(self) -> MetricCollection:
         """F1, precision and recall of every class, by name."""
@@ -264,13 +280,18 @@ class MLPClassifier(SupervisedModule):
                 f"schema has {len(names)} class names for {self.num_classes} classes: "
                 "give one a class"
             )
-        return per_class_metrics(len(names), names)
+        return per_class_metrics(len(names), names, self.decision.get)
 
     @property
     def class_names(self) -> list[str]:
         """Names of the classes, from the data module; their numbers where it has none."""
         names = self.schema.get("class_names")
         return list(names) if names else [str(c) for c in range(self.num_classes or 0)]
+
+    @property
+    def decision_threshold(self) -> float:
+        """Of two classes, what the probability of class 1 must be above for it to be the answer."""
+        return self.decision.get()
 
     @staticmethod
     def answer(outputs: Tensor) -> Tensor:
@@ -311,8 +332,14 @@ class MLPClassifier(SupervisedModule):
         """Balanced class weights: ``samples / (classes · samples of the class)``.
 
         Raises:
-            ValueError: If batch normalisation would end the epoch on a batch of one sample.
+            ValueError: If batch normalisation would end the epoch on a batch of one sample, or
+                there is nothing to tune the threshold on.
         """
+        if self.decision.is_tuned and not self._validates():
+            raise ValueError(
+                "threshold 'tune' needs a validation split: hold rows out with val_size, or give "
+                "a number"
+            )
         takes_statistics = self.normalization == "batch" and not self._frozen_norms
         if takes_statistics and survey.last_batch == 1:
             raise ValueError(f"the last batch of an epoch has one sample: {BATCH_OF_ONE}")
@@ -327,6 +354,39 @@ class MLPClassifier(SupervisedModule):
         weights = (counts.sum() / (self.num_classes * counts)).where(counts > 0, 1.0)
         buffer.copy_(weights)
 
+    def before_report(self, stage: Stage, metrics: StageMetrics) -> dict[str, Tensor]:
+        """Tune the threshold on the validation split; decide by it what was decided before."""
+        if not self.decision.is_tuned or self.trainer.state.fn != "fit":
+            return {}
+        decided = metrics.metrics
+        if not isinstance(decided, DecisionMetrics):
+            raise ValueError(
+                f"threshold 'tune' looks at the metrics of MLPClassifier, and "
+                f"{type(self).__name__} makes others: give a number"
+            )
+        metrics.feed()
+        if stage == "val" and not self.decision.tune(decided):
+            rank_zero_warn(
+                "the validation split has one class only: the threshold stays at "
+                f"{self.decision_threshold:g}"
+            )
+        decided.decide_again()
+        return {"threshold": self.decision.value.clone()} if stage == "val" else {}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take one with or without a tuned threshold; its own is needed unless it is tuned now."""
+        super().on_load_checkpoint(checkpoint)
+        weights, name = checkpoint["state_dict"], "decision.value"
+        if not self.decision.is_tuned:
+            weights.pop(name, None)
+        elif name not in weights:
+            if self._trainer is not None and not self._is_fitting():
+                raise ValueError(
+                    "the checkpoint has no tuned threshold: give a number, or fit with "
+                    "threshold 'tune'"
+                )
+            weights[name] = self.decision.value
+
     def after_report(self, stage: Stage, metrics: StageMetrics) -> None:
         """Name the classes that AUROC had to leave out, when evaluating."""
         undefined = getattr(metrics.metrics, "auroc", None)
@@ -340,7 +400,8 @@ class MLPClassifier(SupervisedModule):
     def predictions(self, outputs: Tensor) -> dict[str, Any]:
         """Class ``(B,)`` int64, class name (list of B) and probabilities ``(B, num_classes)``."""
         p = probabilities(outputs)
-        classes = p.argmax(1)
+        of_two = p.shape[1] == 2
+        classes = (p[:, 1] > self.decision.value).long() if of_two else p.argmax(1)
         names = self.class_names
         return {
             "class": classes,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -12,12 +11,13 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, nn
 
 from lit_course.modules.base import SupervisedModule
+from lit_course.modules.kept_precision import KeptPrecision
 from lit_course.modules.survey import Survey
 
 Solver = Literal["gradient", "exact"]
 
 
-class ExactSolution(nn.Module):
+class ExactSolution(KeptPrecision):
     """The weights of a linear layer as they were solved, in float64 whatever the layer is in.
 
     Args:
@@ -32,12 +32,6 @@ class ExactSolution(nn.Module):
         shape = linear.weight.shape
         self.register_buffer("weight", torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("bias", torch.zeros(shape[0], dtype=torch.float64))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Go along to another device, not to another precision."""
-        moved = super()._apply(lambda value: value.to(fn(value).device), recurse)  # type: ignore[no-untyped-call]  # as torch has it
-        assert moved is self
-        return self
 
     def write(self, linear: nn.Linear) -> None:
         """Set the layer's weights, and gradients of zero, to this."""

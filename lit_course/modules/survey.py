@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from lit_course.modules.batch import unpack
+from lit_course.modules.batch import check_weight, unpack
 from lit_course.scaling import ColumnStatistics, InputScaling
 
 T = TypeVar("T")
@@ -25,9 +25,9 @@ class Survey:
     """Facts about the training split.
 
     Each is taken from the data module where that says it (``train_statistics``, ``class_counts``,
-    ``split_sizes``), else from one pass over the training batches, made when the first such
-    fact is asked for. Of several processes each looks at its own part of a loader, and what they
-    found is put together.
+    ``split_sizes``, ``train_weight``), else from one pass over the training batches, made when the
+    first such fact is asked for. Of several processes each looks at its own part of a loader, and
+    what they found is put together.
 
     Args:
         data: The Trainer's data module, if there is one.
@@ -83,6 +83,14 @@ class Survey:
         return self._pass[2] if sizes is None else sizes["train"]
 
     @property
+    def mean_weight(self) -> float:
+        """Mean weight of the training samples; 1 where they have none."""
+        if hasattr(self._data, "train_weight"):
+            total: float | None = self._data.train_weight
+            return 1.0 if total is None else total / self.num_samples
+        return self._pass[3] / self._pass[2]
+
+    @property
     def last_batch(self) -> int | None:
         """Samples of an epoch's last batch on this process; None where the loader can't say."""
         loader = self._batches
@@ -98,29 +106,36 @@ class Survey:
 
         May be asked for again; every random state that a loader draws from stays as it was.
         """
+        return ((x, y) for x, y, _ in self.weighted_batches())
+
+    def weighted_batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """The same with the weights of the samples ``(B,)``, where there are any."""
         with _undisturbed(self._batches):
-            for x, y in map(unpack, islice(self._batches, self._limit)):
+            for x, y, weight in map(unpack, islice(self._batches, self._limit)):
                 self._check(y)
-                yield x, y
+                if weight is not None:
+                    check_weight(weight)
+                yield x, y, weight
 
     @cached_property
-    def _pass(self) -> tuple[ColumnStatistics, Tensor, int]:
+    def _pass(self) -> tuple[ColumnStatistics, Tensor, int, float]:
         statistics = ColumnStatistics()
         labels = [torch.zeros(0, dtype=torch.int64)]
-        samples = 0
+        samples, total_weight = 0, 0.0
         rank_zero_info("one pass over the training data for its statistics")
         with (
             _evaluating(self._network),
             _listening(self.scaling, statistics),
             torch.no_grad(),
         ):
-            for x, y in self.batches():
+            for x, y, weight in self.weighted_batches():
                 samples += len(y)
+                total_weight += len(y) if weight is None else float(weight.double().sum())
                 if not y.is_floating_point():
                     labels.append(y.flatten().long().cpu())
                 if self.scaling is not None:
                     self._network(x.to(self._device))
-        return _of_all_processes(statistics, torch.cat(labels), samples)
+        return _of_all_processes(statistics, torch.cat(labels), samples, total_weight)
 
 
 def gather(part: T) -> list[T]:
@@ -133,14 +148,16 @@ def gather(part: T) -> list[T]:
 
 
 def _of_all_processes(
-    statistics: ColumnStatistics, labels: Tensor, samples: int
-) -> tuple[ColumnStatistics, Tensor, int]:
+    statistics: ColumnStatistics, labels: Tensor, samples: int, total_weight: float
+) -> tuple[ColumnStatistics, Tensor, int, float]:
     """Put together what each process has seen."""
-    parts = gather((statistics, labels, samples))
+    every, labels_of, samples_of, weight_of = zip(
+        *gather((statistics, labels, samples, total_weight)), strict=True
+    )
     merged = ColumnStatistics()
-    for part, _, _ in parts:
+    for part in every:
         merged.merge(part)
-    return merged, torch.cat([part for _, part, _ in parts]), sum(part for _, _, part in parts)
+    return merged, torch.cat(labels_of), sum(samples_of), sum(weight_of)
 
 
 @contextmanager

@@ -99,6 +99,39 @@ def test_reads_npz(tmp_path):
         np.testing.assert_array_equal(y.numpy(), LABELS)
 
 
+WEIGHT = RNG.uniform(size=60)
+
+
+def test_weights_of_samples(tmp_path):
+    np.savez(tmp_path / "table.npz", X=X, y=LABELS, sample_weight=WEIGHT)
+    for data in (loaded(X, LABELS, sample_weight=WEIGHT), loaded(tmp_path / "table.npz")):
+        for batches in (data.train_dataloader(), data._batches(data._splits["train"])):
+            weights = torch.cat([extras["weight"] for _, _, extras in batches])
+            np.testing.assert_array_equal(weights.numpy(), WEIGHT.astype(np.float32))
+        assert data.train_weight == pytest.approx(WEIGHT.sum())
+        assert all("weight" not in extras for _, _, extras in data.predict_dataloader())
+    assert loaded(X, LABELS).train_weight is None
+    assert loaded(X, LABELS, sample_weight=LABELS + 1).train_weight == (LABELS + 1).sum()
+
+
+def test_a_split_of_rows_without_weight_is_refused_by_the_stage_that_needs_it():
+    rows = {"val_size": 10, "test_size": 10}
+    data = ArrayDataModule(X, LABELS, **rows)
+    data.setup("fit")
+    splits = data._splits
+    for name, verbs in {"train": ["fit"], "val": ["fit", "validate"], "test": ["test"]}.items():
+        weight = np.ones(60)
+        weight[splits[name].rows] = 0
+        for verb in ("fit", "validate", "test", "predict"):
+            data = ArrayDataModule(X, LABELS, sample_weight=weight, **rows)
+            if verb not in verbs:
+                data.setup(verb)
+                continue
+            message = rf"All {len(splits[name])} rows of the {name} split have weight 0"
+            with pytest.raises(ValueError, match=message):
+                data.setup(verb)
+
+
 def test_the_command_line_takes_the_path_of_an_npz(tmp_path):
     np.savez(tmp_path / "1.npz", X=X, y=LABELS)
     parser = ArgumentParser(exit_on_error=False)
@@ -129,6 +162,8 @@ BIG = np.where(np.arange(240).reshape(60, 4) == 9, 1e300, 0.0)
 def test_refuses_half_a_data_set(arguments, message):
     with pytest.raises(ValueError, match=message):
         ArrayDataModule(*arguments)
+    with pytest.raises(ValueError, match="X alone as the path"):
+        ArrayDataModule("table.npz", sample_weight=WEIGHT)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +180,10 @@ def test_refuses_half_a_data_set(arguments, message):
         ((X[:, 0], LABELS), {}, r"found shape \(60,\)"),
         ((X[:0], LABELS[:0]), {}, "At least 1 row and 1 feature"),
         ((X, LABELS), {"feature_names": ["a"]}, "feature_names must have 4 entries"),
+        ((X, LABELS), {"sample_weight": WEIGHT - 1}, "not negative, found -0"),
+        ((X, LABELS), {"sample_weight": WEIGHT * 1e300}, "must be finite .* found inf in row 0"),
+        ((X, LABELS), {"sample_weight": WEIGHT[1:]}, r"shape \(60,\), found \(59,\)"),
+        ((X, LABELS), {"sample_weight": ["a"] * 60}, "sample_weight must hold real numbers"),
     ],
 )
 def test_refuses_bad_arrays(arguments, options, message):

@@ -93,6 +93,23 @@ def test_row_numbers_are_those_of_the_data_set(rows, shuffle):
         assert torch.equal(y, Y[extras["row"]])
 
 
+@pytest.mark.parametrize("rows", [None, ROWS])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (1, 2)])
+def test_weights_go_with_their_rows(rows, shuffle, rank, world_size):
+    of = {"shuffle": shuffle, "rank": rank, "world_size": world_size}
+    plain = list(Batches(X, Y, rows, batch_size=2, **of))
+    weighted = list(Batches(X, Y, rows, batch_size=2, weight=Y * 10.0, **of))
+    for (x, y), (same_x, same_y, extras) in zip(plain, weighted, strict=True):
+        assert torch.equal(x, same_x)
+        assert torch.equal(y, same_y)
+        assert extras.keys() == {"weight"}
+        assert torch.equal(extras["weight"], y * 10.0)
+    for _, y, extras in Batches(X, Y, rows, batch_size=2, weight=Y * 10.0, with_rows=True, **of):
+        assert extras.keys() == {"row"}
+        assert torch.equal(extras["row"], y)
+
+
 def test_no_rows_no_batches():
     batches = Batches(X, Y, ROWS[:0], batch_size=4)
     assert len(batches) == 0

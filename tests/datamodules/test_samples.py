@@ -34,6 +34,10 @@ def test_split_shares_its_samples():
     assert torch.equal(split.y, Y[[1, 3]])
     assert len(Split(samples)) == 4
     assert Split(samples).y is Y
+    assert split.weight is None
+    weighted = Samples(X, LABELS, 3, weight=Y)
+    assert torch.equal(Split(weighted, torch.tensor([1, 3])).weight, Y[[1, 3]])
+    assert Split(weighted).weight is Y
 
 
 NAN, INF = float("nan"), float("inf")
@@ -71,6 +75,15 @@ BAD = [
         {"y": LABELS, "num_classes": 3, "class_names": ["a"]},
         "class_names must have 3 entries, found 1",
     ),
+    ({"weight": Y.double()}, "Weights must be float32, found torch.float64"),
+    ({"weight": Y[:3]}, r"Weights must have shape \(4,\), found \(3,\): give one for each row"),
+    ({"weight": Y[:, None]}, r"Weights must have shape \(4,\), found \(4, 1\)"),
+    ({"weight": with_value(Y, 2, -0.5)}, "not negative, found -0.5 in row 2: 0 leaves a row out"),
+    (
+        {"weight": with_value(Y, 2, NAN), "first_row": 1},
+        "Weights must be finite and not negative, found nan in row 3",
+    ),
+    ({"weight": with_value(Y, 0, INF)}, "found inf in row 0"),
 ]
 
 

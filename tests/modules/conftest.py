@@ -74,3 +74,14 @@ class RecordRates(Callback):
 def record_rates() -> RecordRates:
     """A callback that records the learning rate of each update in ``rates``."""
     return RecordRates()
+
+
+@pytest.fixture
+def weighted_loader() -> Callable[..., DataLoader]:
+    """Make a loader of batches ``(x, y, {"weight": w})`` in their order."""
+
+    def make(x: Tensor, y: Tensor, weight: Tensor, batch_size: int = 32) -> DataLoader:
+        samples = [(x[i], y[i], {"weight": weight[i]}) for i in range(len(x))]
+        return DataLoader(samples, batch_size)
+
+    return make

@@ -461,7 +461,7 @@ def test_checkpoints_are_plain_and_hold_no_metric(checkpoints):
         assert file["lit_course"]["class"] == type(model).__name__
         assert file["lit_course"]["metrics"]["val/loss"] > 0
         kinds = {key.partition(".")[0] for key in file["state_dict"]}
-        assert kinds <= {"network", "loss", "num_samples"}
+        assert kinds <= {"network", "loss", "num_samples", "mean_weight"}
 
 
 FRESH = """
