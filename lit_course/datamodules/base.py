@@ -26,7 +26,8 @@ class SupervisedDataModule(LightningDataModule, ABC):
     A subclass implements :meth:`load`. Batches are ``(x, y)``, with ``x`` raw; prediction batches
     add the row numbers, ``(x, y, {"row": ...})``, and keep the order of the data set. After
     :meth:`setup` the data says of itself what a model wants to know: ``in_features``,
-    ``num_classes``, ``schema``, ``train_statistics``, ``class_counts``, ``split_sizes``.
+    ``num_classes``, ``out_features``, ``schema``, ``train_statistics``, ``train_targets``,
+    ``class_counts``, ``split_sizes``.
 
     Args:
         batch_size: Rows per batch of training; of several processes for each one. Evaluation
@@ -153,6 +154,12 @@ class SupervisedDataModule(LightningDataModule, ABC):
         return self._loaded("num_classes")["train"].samples.num_classes
 
     @property
+    def out_features(self) -> int | None:
+        """Number of targets; ``None`` for a classification."""
+        samples = self._loaded("out_features")["train"].samples
+        return samples.y.shape[1:].numel() if samples.num_classes is None else None
+
+    @property
     def schema(self) -> dict[str, Any]:
         """``feature_names``, ``class_names`` and ``target_names``: lists of strings or ``None``."""
         return self._loaded("schema")["train"].samples.schema
@@ -173,6 +180,11 @@ class SupervisedDataModule(LightningDataModule, ABC):
         for piece, *_ in pieces:
             statistics.update(piece)
         return statistics
+
+    @property
+    def train_targets(self) -> Tensor:
+        """Targets of the training split."""
+        return self._loaded("train_targets")["train"].y
 
     @cached_property
     def class_counts(self) -> Tensor | None:

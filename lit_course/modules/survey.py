@@ -24,10 +24,10 @@ T = TypeVar("T")
 class Survey:
     """Facts about the training split.
 
-    Each is taken from the data module where that says it (``train_statistics``, ``class_counts``,
-    ``split_sizes``), else from one pass over the training batches, made when the first such
-    fact is asked for. Of several processes each looks at its own part of a loader, and what they
-    found is put together.
+    Each is taken from the data module where that says it (``train_statistics``, ``train_targets``,
+    ``class_counts``, ``split_sizes``), else from one pass over the training batches, made when the
+    first such fact is asked for. Of several processes each looks at its own part of a loader, and
+    what they found is put together.
 
     Args:
         data: The Trainer's data module, if there is one.
@@ -74,7 +74,17 @@ class Survey:
     def class_counts(self) -> Tensor:
         """Samples of each class, int64; classes after the last one seen may be missing."""
         offered: Tensor | None = getattr(self._data, "class_counts", None)
-        return torch.bincount(self._pass[1]) if offered is None else offered
+        if offered is not None:
+            return offered
+        targets = self._pass[1]
+        labels = targets[:0] if targets.is_floating_point() else targets
+        return torch.bincount(labels.flatten().long())
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets of all training samples, ``(N,)`` or ``(N, K)``, in any order and dtype."""
+        offered: Tensor | None = getattr(self._data, "train_targets", None)
+        return self._pass[1] if offered is None else offered
 
     @property
     def num_samples(self) -> int:
@@ -106,7 +116,7 @@ class Survey:
     @cached_property
     def _pass(self) -> tuple[ColumnStatistics, Tensor, int]:
         statistics = ColumnStatistics()
-        labels = [torch.zeros(0, dtype=torch.int64)]
+        targets = [torch.zeros(0, dtype=torch.int64)]
         samples = 0
         rank_zero_info("one pass over the training data for its statistics")
         with (
@@ -116,11 +126,10 @@ class Survey:
         ):
             for x, y in self.batches():
                 samples += len(y)
-                if not y.is_floating_point():
-                    labels.append(y.flatten().long().cpu())
+                targets.append((y[:, None] if y.ndim == 1 else y.flatten(1)).cpu())
                 if self.scaling is not None:
                     self._network(x.to(self._device))
-        return _of_all_processes(statistics, torch.cat(labels), samples)
+        return _of_all_processes(statistics, torch.cat(targets), samples)
 
 
 def gather(part: T) -> list[T]:
@@ -133,10 +142,10 @@ def gather(part: T) -> list[T]:
 
 
 def _of_all_processes(
-    statistics: ColumnStatistics, labels: Tensor, samples: int
+    statistics: ColumnStatistics, targets: Tensor, samples: int
 ) -> tuple[ColumnStatistics, Tensor, int]:
     """Put together what each process has seen."""
-    parts = gather((statistics, labels, samples))
+    parts = gather((statistics, targets, samples))
     merged = ColumnStatistics()
     for part, _, _ in parts:
         merged.merge(part)
