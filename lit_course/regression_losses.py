@@ -42,7 +42,8 @@ class IntervalLoss(nn.Module, ABC):
 
     def _of_each_target(self, outputs: Tensor) -> Tensor:
         """Outputs ``(B, K, outputs_per_target)``."""
-        return outputs.unflatten(1, (-1, self.outputs_per_target))
+        n = self.outputs_per_target
+        return outputs.view(outputs.shape[0], outputs.shape[1] // n, n)
 
 
 class QuantileLoss(IntervalLoss):

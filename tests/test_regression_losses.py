@@ -96,7 +96,7 @@ def test_the_loss_is_least_at_the_quantiles_of_the_sample(target):
     best = np.quantile(y.numpy(), QUANTILES, method="inverted_cdf")
     for i in range(3):
         for step in (-0.05, 0.05):
-            assert at(best) <= at(best + step * np.eye(3)[i])
+            assert at(best) <= at(best + step * np.eye(3)[i]) + 1e-9
 
 
 def test_the_loss_is_least_at_mean_and_variance_of_the_sample(target):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from torch import nn
@@ -15,7 +15,7 @@ from lit_course.regression_losses import INTERVAL_LOSSES, outputs_per_target
 from lit_course.schedules import Interval
 from lit_course.target_scaling import TargetScaling, TargetTransform
 
-LOSSES = {**REGRESSION_LOSSES, **INTERVAL_LOSSES}
+LOSSES: dict[str, Callable[..., nn.Module]] = {**REGRESSION_LOSSES, **INTERVAL_LOSSES}
 
 
 class MLPRegressor(PerceptronModule, Regressor):

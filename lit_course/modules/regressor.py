@@ -41,8 +41,8 @@ class Regressor(SupervisedModule):
             ValueError: If they are of another shape: torch would broadcast, and learn the mean.
         """
         y = self.in_columns(y, outputs.shape[0], outputs.shape[1] // outputs_per_target(self.loss))
-        # Neither to the outputs' dtype nor below float32: that would round the targets.
-        return y.to(torch.promote_types(torch.get_default_dtype(), torch.float32))
+        # Not to the outputs' dtype: in mixed precision that would round the targets.
+        return y.to(torch.get_default_dtype())
 
     def in_columns(self, y: Tensor, rows: int, columns: int) -> Tensor:
         """Targets ``(rows, columns)``; one column may come as ``(rows,)``."""
@@ -67,7 +67,7 @@ class Regressor(SupervisedModule):
 
     def loss_target(self, y: Tensor) -> Tensor:
         """Targets as the loss takes them: scaled."""
-        return self.target_scaling(y).to(torch.get_default_dtype())  # type: ignore[no-any-return]  # as nn.Module has it
+        return self.target_scaling(y).to(y.dtype)  # type: ignore[no-any-return]  # as nn.Module has it
 
     def learn(self, survey: Survey) -> None:
         """Take the scaling of the targets from the training split."""

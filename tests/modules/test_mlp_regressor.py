@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, QuantileRegressor
 from sklearn.model_selection import train_test_split
 from torch import nn
@@ -85,8 +86,9 @@ def test_linear_quantiles_are_quantile_regressors(transform, line, make_trainer,
         loss_options={"quantiles": quantiles},
         lr=0.05,
         lr_scheduler="LinearDecay",
+        lr_interval="step",
     )
-    make_trainer(max_epochs=400).fit(model, loader(x, y, len(x)))
+    make_trainer().fit(model, loader(x.repeat(400, 1), y.repeat(400), len(x)))
     (answers,) = make_trainer().predict(model, loader(x, y, len(x)))
     for q in quantiles:
         reference = QuantileRegressor(quantile=q, alpha=0).fit(x, y).predict(x)
@@ -103,9 +105,15 @@ def test_a_curve_is_learned_as_scikit_learns_mlp_does(noisy, make_trainer, loade
     make_trainer(max_epochs=30).fit(model, loader(x, y, 200, shuffle=True))
     (tested,) = make_trainer().test(model, loader(x_test, y_test), verbose=False)
     scale = y.mean(), y.std()
-    reference = Reference([32, 32], batch_size=200, learning_rate_init=0.01, max_iter=30,
-                          random_state=0, n_iter_no_change=100)  # fmt: skip
-    with pytest.warns(UserWarning, match="didn't converge"):
+    reference = Reference(
+        hidden_layer_sizes=[32, 32],
+        batch_size=200,
+        learning_rate_init=0.01,
+        max_iter=30,
+        n_iter_no_change=100,
+        random_state=0,
+    )
+    with pytest.warns(ConvergenceWarning):  # 30 epochs are what both have
         reference.fit(x, ((y - scale[0]) / scale[1]).ravel())
     theirs = reference.predict(x_test) * float(scale[1]) + float(scale[0])
     assert tested["test/mae"] == pytest.approx(sk.mean_absolute_error(y_test, theirs), rel=0.05)
@@ -127,7 +135,7 @@ def test_targets_of_any_size_train_alike(line, make_trainer, loader):
     assert r2(200_000 + 50_000 * y, target_transform="identity") < 0
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [*POINT_LOSSES, "quantile"])
 def test_one_batch_is_learned_by_heart(loss, make_trainer, loader):
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(16, 4, generator=generator), 100 * torch.randn(16, 2, generator=generator)
@@ -140,11 +148,32 @@ def test_one_batch_is_learned_by_heart(loss, make_trainer, loader):
     assert float(trainer.callback_metrics["val/r2"]) > 0.99
 
 
+def test_a_likelihood_is_learned_by_heart(make_trainer, loader):
+    """Not every mean: what looks noisy at first is given up (Seitzer et al., 2022)."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(16, 4, generator=generator), 100 * torch.randn(16, 2, generator=generator)
+    torch.manual_seed(0)
+    model = MLPRegressor(4, 2, [64], loss="gaussian_nll", lr=0.02, lr_scheduler="LinearDecay",
+                         lr_interval="step")  # fmt: skip
+    trainer = make_trainer()
+    trainer.fit(model, loader(x.repeat(400, 1), y.repeat(400, 1), 16), loader(x, y, 16))
+    assert float(trainer.callback_metrics["val/loss"]) < -2  # 0.5 of mean and variance of all
+    (answers,) = make_trainer().predict(model, loader(x, y, 16))
+    assert ((answers["prediction"] - y).abs() < 4 * answers["std"]).all()
+
+
 # ---------------------------------------------------------------------------- intervals
 
 
-@pytest.mark.parametrize("transform", ["standard", "log"])
-@pytest.mark.parametrize("loss", INTERVAL)
+@pytest.mark.parametrize(
+    ("loss", "transform"),
+    [
+        ("quantile", "standard"),
+        ("gaussian_nll", "log"),
+        pytest.param("quantile", "log", marks=pytest.mark.slow),
+        pytest.param("gaussian_nll", "standard", marks=pytest.mark.slow),
+    ],
+)
 def test_nine_of_ten_held_out_targets_lie_in_their_interval(
     loss, transform, noisy, make_trainer, loader
 ):
@@ -234,7 +263,7 @@ def test_predictions_are_in_the_shape_of_the_targets(
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true", "bf16-true"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
 def test_other_precisions_measure_against_exact_targets(
     precision, loss, line, make_trainer, loader
 ):
@@ -248,6 +277,16 @@ def test_other_precisions_measure_against_exact_targets(
     trainer.fit(model, loader(x, y), loader(x, y))
     expected = (y - y.double().mean()).abs().mean()  # of the mean
     assert float(trainer.callback_metrics["val/mae"]) == pytest.approx(float(expected), abs=0.02)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_in_half_precision_it_learns_too(loss, line, make_trainer, loader):
+    """Lightning rounds the targets of a batch there."""
+    model = MLPRegressor(3, 1, [16], loss=loss, lr=0.02)
+    trainer = make_trainer(max_epochs=10, precision="bf16-true")
+    trainer.fit(model, loader(*line, 16), loader(*line))
+    assert float(trainer.callback_metrics["val/r2"]) > 0.8
+    assert model.target_scaling.mean.dtype == torch.float32
 
 
 # --------------------------------------------------------------- the training split only
@@ -343,7 +382,7 @@ def test_trained_weights_keep_the_units_of_their_targets(line, make_trainer, loa
     start = {"init_from": str(tmp_path / "one.ckpt"), "optimizer": "SGD", "lr": 0.0}
 
     def started(**arguments):
-        model = MLPRegressor(3, 1, [8], **{**start, **arguments})
+        model = MLPRegressor(3, 1, **{"hidden_features": [8], **start, **arguments})
         make_trainer().fit(model, loader(x, 2 * y))
         return model
 
@@ -417,6 +456,7 @@ def test_wrong_arguments_are_refused_at_once(arguments, message):
         MLPRegressor(**{"in_features": 3, "out_features": 2, **arguments})
 
 
+@pytest.mark.filterwarnings("ignore:Total length of .list. across ranks is zero")
 def test_a_last_batch_of_one_under_batch_normalisation(make_trainer, line):
     x, y = (values[:33].numpy() for values in line)
     data = ArrayDataModule(x, y, batch_size=8, val_size=0, test_size=0)
@@ -447,7 +487,7 @@ def test_a_network_and_a_loss_of_ones_own_are_scaled_too(line, make_trainer, loa
     model = OwnRegressor(3, 1, lr=0.02)
     trainer.fit(model, loader(x, y, 16), loader(x, y))
     assert float(trainer.callback_metrics["val/r2"]) > 0.9
-    assert model(x).mean() == pytest.approx(float(y.mean()), rel=0.01)
+    assert model(x).mean().item() == pytest.approx(float(y.mean()), rel=0.01)
     trainer.save_checkpoint(tmp_path / "own.ckpt")
     assert torch.equal(OwnRegressor.load_from_checkpoint(tmp_path / "own.ckpt")(x), model(x))
 
