@@ -119,9 +119,11 @@ def test_the_losses_of_samples_average_to_the_loss(name, target):
 @pytest.mark.parametrize("name", LOSSES)
 def test_outputs_in_half_precision_meet_whole_targets(name):
     loss = LOSSES[name]()
-    given = torch.zeros(1, loss.outputs_per_target, dtype=torch.bfloat16)
-    assert loss(given, torch.tensor([[1.001]])).dtype == torch.float32
-    assert loss(given, torch.tensor([[1.001]])) != loss(given, torch.tensor([[1.0]]))
+    given = torch.full((1, loss.outputs_per_target), -3.3, dtype=torch.bfloat16)
+    target = torch.tensor([[1.001]])
+    assert loss(given, target).dtype == torch.float32
+    assert torch.equal(loss(given, target), loss(given.float(), target))
+    assert loss(given, target) != loss(given, torch.tensor([[1.0]]))
 
 
 # ---------------------------------------------------------------------------------- answers

@@ -280,6 +280,16 @@ def test_other_precisions_measure_against_exact_targets(
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+def test_metrics_take_answers_that_are_not_rounded(loss):
+    model = MLPRegressor(3, 1, [], loss=loss)
+    model.target_scaling.fit(torch.tensor([[200_122.0], [200_124.0]]))
+    outputs = torch.full((1, model.network.output.out_features), 1e-3)
+    answer = model.answer(outputs)
+    assert answer.dtype == torch.float64
+    assert answer.item() == pytest.approx(200_123.001, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_in_half_precision_it_learns_too(loss, line, make_trainer, loader):
     """Lightning rounds the targets of a batch there."""
     model = MLPRegressor(3, 1, [16], loss=loss, lr=0.02)
@@ -413,6 +423,18 @@ def test_targets_below_0_have_no_logarithm(stage, line, make_trainer, loader):
     message = f"target_transform 'log' is for targets of at least 0, found {float(y.min()):g}"
     with pytest.raises(ValueError, match=re.escape(message)):
         getattr(make_trainer(), stage)(model, loader(x, y, len(x)))
+
+
+@pytest.mark.filterwarnings("ignore:Total length of .list. across ranks is zero")
+def test_targets_below_0_are_found_before_the_first_step(line, make_trainer):
+    """Also one that is in no first batch."""
+    x, y = line[0].numpy(), line[1].abs().numpy()
+    y[50] = -1.0
+    data = ArrayDataModule(x, y, batch_size=1, shuffle=False, val_size=0, test_size=0)
+    trainer = make_trainer()
+    with pytest.raises(ValueError, match="at least 0, found -1"):
+        trainer.fit(MLPRegressor(hidden_features=[4], target_transform="log"), datamodule=data)
+    assert trainer.global_step == 0
 
 
 def test_the_targets_of_a_classification_are_not_learned(blobs, make_trainer):
