@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         FashionMNISTDataModule,
         RollerCoasterDataModule,
     )
-    from lit_course.modules import LinearRegressor, MLPClassifier
+    from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor
 
 __all__ = [
     "ArrayDataModule",
@@ -41,6 +41,7 @@ __all__ = [
     "FashionMNISTDataModule",
     "LinearRegressor",
     "MLPClassifier",
+    "MLPRegressor",
     "RollerCoasterDataModule",
 ]
 

@@ -38,7 +38,7 @@ class AveragedSquaredError(MeanSquaredError):
 
 
 class R2(Metric):
-    """Coefficient of determination, averaged over targets; NaN for fewer than two samples.
+    """Coefficient of determination of each target; NaN for fewer than two samples.
 
     A constant target gives 1 if it is met and 0 if not, as in scikit-learn. torchmetrics' own
     takes every spread below 1e-4 for constant.
@@ -70,13 +70,21 @@ class R2(Metric):
         self.residuals += (target - preds).square().sum(0)
 
     def compute(self) -> Tensor:
-        """R², ``()``."""
+        """R² of each target, ``(K,)``."""
         if self.count < 2:
-            return self.residuals.mean() * torch.nan
+            return self.residuals * torch.nan
         spread = self.squares - self.sums.square() / self.count
         constant = spread <= 10 * torch.finfo(spread.dtype).eps * self.squares
         met = (self.residuals == 0).to(spread.dtype)
-        return torch.where(constant, met, 1 - self.residuals / spread).mean()
+        return torch.where(constant, met, 1 - self.residuals / spread)
+
+
+class AveragedR2(R2):
+    """Coefficient of determination of each target; averaged over targets."""
+
+    def compute(self) -> Tensor:
+        """The average, ``()``."""
+        return super().compute().mean()
 
 
 def half() -> float:
@@ -200,11 +208,31 @@ def regression_metrics(num_outputs: int = 1) -> MetricCollection:
             "mae": MeanAbsoluteError(),
             "mse": AveragedSquaredError(num_outputs=num_outputs),
             "rmse": AveragedSquaredError(squared=False, num_outputs=num_outputs),
-            "r2": R2(num_outputs),
+            "r2": AveragedR2(num_outputs),
         },
         compute_groups=[["mae"], ["mse", "rmse"], ["r2"]],
     )
     return metrics.set_dtype(torch.float64)
+
+
+def per_target_metrics(target_names: Sequence[str]) -> MetricCollection:
+    """MAE, MSE, RMSE and R² of every target, named ``mae/<target>`` and so on.
+
+    Args:
+        target_names: A name for each target; two at least.
+    """
+    names, count = list(target_names), len(target_names)
+    metrics: dict[str, Metric] = {
+        "mae": MeanAbsoluteError(num_outputs=count),
+        "mse": MeanSquaredError(num_outputs=count),
+        "rmse": MeanSquaredError(squared=False, num_outputs=count),
+        "r2": R2(count),
+    }
+    named: dict[str, Metric | MetricCollection] = {
+        key: ClasswiseWrapper(metric.set_dtype(torch.float64), names, prefix=f"{key}/")
+        for key, metric in metrics.items()
+    }
+    return MetricCollection(named, compute_groups=False)
 
 
 def higher_is_better(name: str, metrics: MetricCollection) -> bool:

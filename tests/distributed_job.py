@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from lit_course import ArrayDataModule, LinearRegressor, MLPClassifier
+from lit_course import ArrayDataModule, LinearRegressor, MLPClassifier, MLPRegressor
 from lit_course.callbacks import PredictionFile, StopEarly
 
 RANK, WORLD = (
@@ -149,6 +149,30 @@ def weighted_samples_and_a_tuned_threshold() -> dict[str, Any]:
     return results
 
 
+def scaled_targets() -> dict[str, Any]:
+    """Their statistics, of a data module of ours and counted by each process."""
+    x, y = samples(99)
+    targets = 200_000 + 1000 * (x[:, :2] + y[:, None])
+    data = ArrayDataModule(
+        x.numpy(), targets.numpy(), batch_size=GLOBAL_BATCH // WORLD, val_size=20, test_size=0
+    )
+    dataset = TensorDataset(x, targets)
+    part = DistributedSampler(dataset, WORLD, RANK, shuffle=False)
+    results = {}
+    for name, source in (
+        ("ours", {"datamodule": data}),
+        (
+            "foreign",
+            {"train_dataloaders": DataLoader(dataset, GLOBAL_BATCH // WORLD, sampler=part)},
+        ),
+    ):
+        model = MLPRegressor(4, 2, [8], loss="gaussian_nll", optimizer="SGD", lr=0.1)
+        runner = trainer(max_epochs=2)
+        runner.fit(model, **source)
+        results |= {f"{name} {key}": value for key, value in found(model, runner).items()}
+    return results
+
+
 def more_processes_than_rows() -> dict[str, Any]:
     x, y = samples(154)
     data = ArrayDataModule(
@@ -197,6 +221,7 @@ CASES: list[Callable[[], dict[str, Any]]] = [
     exact_solutions,
     foreign_loader,
     weighted_samples_and_a_tuned_threshold,
+    scaled_targets,
     more_processes_than_rows,
     plateau_and_early_stopping,
     predictions_of_a_foreign_loader,

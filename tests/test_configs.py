@@ -34,6 +34,7 @@ def test_the_promised_configurations_are_there():
         "linear_diabetes",
         "linear_diabetes_exact",
         "linear_boston",
+        "mlp_boston",
         "linear_roller_coaster",
         "lessons/lesson4_boston",
         "lessons/lesson5_output_relu",

@@ -9,15 +9,21 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
-from lit_course import ArrayDataModule, LinearRegressor, MLPClassifier
+from lit_course import ArrayDataModule, LinearRegressor, MLPClassifier, MLPRegressor
 
 MODELS = {
     "MLPClassifier": {"hidden_features": [4]},
     "batch normalised": {"hidden_features": [4], "normalization": "batch"},
     "LinearRegressor": {},
+    "MLPRegressor": {"hidden_features": [4]},
+    "interval": {"hidden_features": [4], "loss": "gaussian_nll"},
     "polynomial": {"degree": 2},
 }
-CLASS_OF = {"batch normalised": "MLPClassifier", "polynomial": "LinearRegressor"}
+CLASS_OF = {
+    "batch normalised": "MLPClassifier",
+    "polynomial": "LinearRegressor",
+    "interval": "MLPRegressor",
+}
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
 Y = (X @ np.array([1.0, 2.0, 3.0])).astype("float32")
@@ -35,6 +41,11 @@ WORKS = {
     "one sample again and again": ("MLPClassifier", X[:1].repeat(40, 0), LABELS, {}, ""),
     "one sample again and again to the line": ("LinearRegressor", X[:1].repeat(40, 0), Y, {}, ""),
     "a constant target": ("LinearRegressor", X, np.full(40, 3.5, "float32"), {}, ""),
+    "the same to an MLP": ("MLPRegressor", X, np.full(40, 3.5, "float32"), {}, ""),
+    "a constant target with an interval": ("interval", X, np.full(40, 3.5, "float32"), {}, ""),
+    "huge targets": ("MLPRegressor", X, Y * np.float32(1e18), {}, ""),
+    "tiny targets": ("MLPRegressor", X, Y * np.float32(1e-30), {}, ""),
+    "two samples to an MLP": ("MLPRegressor", X[:2], Y[:2], NONE_HELD_OUT, ""),
     "a batch larger than the data": ("MLPClassifier", X, LABELS, {"batch_size": 10**9}, ""),
     "the same to the line": ("LinearRegressor", X, Y, {"batch_size": 10**9}, ""),
     "batches of one": ("MLPClassifier", X, LABELS, {"batch_size": 1}, ""),
@@ -90,6 +101,7 @@ REFUSED = {
     "labels as text": ("MLPClassifier", X, LABELS.astype(str), {}, "y must hold real numbers"),
     "classes for a line": ("LinearRegressor", X, Y, {"num_classes": 2}, "whole numbers"),
     "a column of NaN": ("LinearRegressor", CONSTANT * [1, math.nan, 1], Y, {}, "nan.*column 1"),
+    "classes for an MLP": ("MLPRegressor", X, LABELS, {}, "needs out_features, .* has none"),
     "an infinite target": ("LinearRegressor", X, Y * math.inf, {}, "y holds -?inf"),
     "above float32": ("MLPClassifier", X.astype(float) * 1e39, LABELS, {}, "inf.* float32"),
     "two names alike": (
@@ -115,7 +127,7 @@ def flags(name, x, y, options, folder):
 
 def fit_in_python(name, x, y, options, folder, epochs=1):
     data = ArrayDataModule(x, y, **options)
-    known = {"MLPClassifier": MLPClassifier, "LinearRegressor": LinearRegressor}
+    known = {model.__name__: model for model in (MLPClassifier, MLPRegressor, LinearRegressor)}
     model = known[CLASS_OF.get(name, name)](**MODELS[name])
     quiet = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False

@@ -13,6 +13,7 @@ from lit_course.metrics import (
     classification_metrics,
     higher_is_better,
     per_class_metrics,
+    per_target_metrics,
     probabilities,
     regression_answers,
     regression_metrics,
@@ -109,18 +110,28 @@ def test_regression_values_equal_scikit_learn_where_the_spread_is_small(
     scale = torch.tensor([1.0, 30.0])[:outputs]
     target = 2000 + scale * torch.randn(101, outputs, generator=generator)
     predicted = target + 0.5 * scale * torch.randn(101, outputs, generator=generator)
-    values = stage(regression_metrics(outputs), regression_answers, predicted, target, batch_size)
+    names = ["small", "large"]
+    each = per_target_metrics(names) if outputs == 2 else None
+    metrics = regression_metrics(outputs)
+    values = stage(metrics, regression_answers, predicted, target, batch_size, each)
     y, p = target.double().numpy(), predicted.double().numpy()
-    assert values == pytest.approx(
-        {
-            "loss": 0,
-            "mae": sk.mean_absolute_error(y, p),
-            "mse": sk.mean_squared_error(y, p),
-            "rmse": sk.root_mean_squared_error(y, p),
-            "r2": sk.r2_score(y, p),
-        },
-        rel=1e-6,
-    )
+    expected = {
+        "loss": 0,
+        "mae": sk.mean_absolute_error(y, p),
+        "mse": sk.mean_squared_error(y, p),
+        "rmse": sk.root_mean_squared_error(y, p),
+        "r2": sk.r2_score(y, p),
+    }
+    if each is not None:
+        raw = {"multioutput": "raw_values"}
+        for name, pair in {
+            "mae": sk.mean_absolute_error(y, p, **raw),
+            "mse": sk.mean_squared_error(y, p, **raw),
+            "rmse": sk.root_mean_squared_error(y, p, **raw),
+            "r2": sk.r2_score(y, p, **raw),
+        }.items():
+            expected |= {f"{name}/{k}": v for k, v in zip(names, pair, strict=True)}
+    assert values == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])

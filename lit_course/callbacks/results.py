@@ -98,7 +98,7 @@ def _floats(metrics: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def _tables(columns: Mapping[str, Mapping[str, float]]) -> Iterator[Table]:
-    """A table with a row for each value, and one with a row for each class; none without rows."""
+    """A table with a row for each value, and one for each class or target; none without rows."""
     names = sorted({name for values in columns.values() for name in values})
     if not names:
         return
@@ -106,16 +106,16 @@ def _tables(columns: Mapping[str, Mapping[str, float]]) -> Iterator[Table]:
     for name in (name for name in names if name.count("/") < 2):
         table.add_row(name, *(_cell(values.get(name)) for values in columns.values()))
     yield table
-    per_class: dict[str, dict[str, float]] = {}
+    per_output: dict[str, dict[str, float]] = {}
     for values in columns.values():
         for name, value in values.items():
             if name.count("/") > 1:
                 _, metric, label = name.split("/", 2)
-                per_class.setdefault(label, {})[metric] = value
-    if per_class:
-        metrics = list(next(iter(per_class.values())))
-        table = Table("class", *(Column(metric, justify="right") for metric in metrics))
-        for label, row in per_class.items():
+                per_output.setdefault(label, {})[metric] = value
+    if per_output:
+        metrics = list(next(iter(per_output.values())))
+        table = Table("output", *(Column(metric, justify="right") for metric in metrics))
+        for label, row in per_output.items():
             table.add_row(label, *(_cell(row.get(metric)) for metric in metrics))
         yield table
 

@@ -26,8 +26,9 @@ class SupervisedDataModule(LightningDataModule, ABC):
     A subclass implements :meth:`load`. Batches are ``(x, y)``, with ``x`` raw, of weighted samples
     ``(x, y, {"weight": ...})``; prediction batches have the row numbers, ``(x, y, {"row": ...})``,
     and keep the order of the data set. After :meth:`setup` the data says of itself what a model
-    wants to know: ``in_features``, ``num_classes``, ``schema``, ``train_statistics``,
-    ``class_counts``, ``split_sizes``, ``train_weight``. Weights change none of the others.
+    wants to know: ``in_features``, ``num_classes``, ``out_features``, ``schema``,
+    ``train_statistics``, ``train_targets``, ``class_counts``, ``split_sizes``, ``train_weight``.
+    Weights change none of the others.
 
     Args:
         batch_size: Rows per batch of training; of several processes for each one. Evaluation
@@ -162,6 +163,12 @@ class SupervisedDataModule(LightningDataModule, ABC):
         return self._any_samples("num_classes").num_classes
 
     @property
+    def out_features(self) -> int | None:
+        """Number of targets; ``None`` for a classification."""
+        samples = self._any_samples("out_features")
+        return samples.y.shape[1:].numel() if samples.num_classes is None else None
+
+    @property
     def schema(self) -> dict[str, Any]:
         """``feature_names``, ``class_names`` and ``target_names``: lists of strings or ``None``."""
         return self._any_samples("schema").schema
@@ -188,6 +195,11 @@ class SupervisedDataModule(LightningDataModule, ABC):
         for piece, *_ in pieces:
             statistics.update(piece)
         return statistics
+
+    @property
+    def train_targets(self) -> Tensor:
+        """Targets of the training split."""
+        return self._loaded("train_targets")["train"].y
 
     @cached_property
     def class_counts(self) -> Tensor | None:

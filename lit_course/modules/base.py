@@ -50,6 +50,10 @@ class SupervisedModule(DeclaredModule):
     def check_target(self, y: Tensor, outputs: Tensor) -> Tensor:
         """Bring targets into the one shape and dtype that the loss takes, or refuse them."""
 
+    def loss_target(self, y: Tensor) -> Tensor:
+        """Targets as the loss takes them."""
+        return y
+
     @property
     @abstractmethod
     def output_names(self) -> list[str]:
@@ -81,14 +85,14 @@ class SupervisedModule(DeclaredModule):
         first = stage not in self._checked
         if first and not x.isfinite().all():
             raise ValueError("features must be finite, found NaN or infinity: drop or fill them")
-        outputs = self(x)
+        outputs = self.network(x)
         y = self.check_target(y, outputs)
         if first:
             self.check_values(y)
             if sample_weight is not None:
                 check_weight(sample_weight)
             self._checked |= {stage}
-        loss, weight = mean_loss(self.loss, outputs, y, sample_weight)
+        loss, weight = mean_loss(self.loss, outputs, self.loss_target(y), sample_weight)
         if report:
             self._stage_metrics(stage).add(outputs, y, loss, weight)
         return loss, weight
@@ -119,7 +123,7 @@ class SupervisedModule(DeclaredModule):
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Answers for one batch; targets, if it has them, are not looked at."""
         x = batch[0] if isinstance(batch, list | tuple) else batch
-        return self.predictions(self(x))
+        return self.predictions(self.network(x))
 
     # ------------------------------------------------------------- around the steps
 
@@ -146,7 +150,7 @@ class SupervisedModule(DeclaredModule):
             self.go_on()  # everything is in the checkpoint
             return
         if self.init_from is not None:
-            new = load_weights(self.network, self.init_from)
+            new = load_weights(self, self.init_from)
             rank_zero_info(f"weights from {self.init_from}; new: {', '.join(new) or 'none'}")
             self.init_from = None  # a second fit goes on from where the first one ended
         data = getattr(self.trainer, "datamodule", None)

@@ -95,9 +95,8 @@ class DeclaredModule(OptimizedModule):
 
     # ------------------------------------------------------------- what a task declares
 
-    @staticmethod
     @abstractmethod
-    def answer(outputs: Tensor) -> Tensor:
+    def answer(self, outputs: Tensor) -> Tensor:
         """From the network's outputs to what the metrics take."""
 
     def check_values(self, y: Tensor) -> None:
@@ -173,7 +172,7 @@ class DeclaredModule(OptimizedModule):
         self.check_direction()
 
     def _make_metrics(self, details: MetricCollection | None) -> StageMetrics:
-        return StageMetrics(self.configure_metrics(), type(self).answer, details, self.check_values)
+        return StageMetrics(self.configure_metrics(), self.answer, details, self.check_values)
 
     def train(self, mode: bool = True) -> Self:
         """Switch modes; frozen normalisation layers stay in evaluation mode."""

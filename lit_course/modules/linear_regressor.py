@@ -10,15 +10,11 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from lit_course.categories import categories, table_width
 from lit_course.losses import REGRESSION_LOSSES, make_loss
-from lit_course.metrics import (
-    regression_answers,
-    regression_metrics,
-)
 from lit_course.modules.hyperparameters import check_size
+from lit_course.modules.regressor import Regressor
 from lit_course.modules.solvable import SolvableModule, Solver
 from lit_course.modules.survey import Survey, gather
 from lit_course.networks import LinearModel
@@ -26,11 +22,13 @@ from lit_course.schedules import (
     Interval,
 )
 from lit_course.solvers import Batch, least_squares
+from lit_course.target_scaling import TargetScaling, TargetTransform
 
 MAX_DEGREE = 64
 # Arguments that say how to take steps, or ask for another minimum than that of the squares.
 OF_GRADIENTS = (
     "initial_weights",
+    "target_transform",
     "loss",
     "loss_options",
     "l1",
@@ -47,7 +45,7 @@ OF_GRADIENTS = (
 )
 
 
-class LinearRegressor(SolvableModule):
+class LinearRegressor(SolvableModule, Regressor):
     """Linear regression, with polynomial features and penalties on request.
 
     Takes raw features ``(B, D)``, scales them itself, and gives predictions ``(B, out_features)``
@@ -63,6 +61,9 @@ class LinearRegressor(SolvableModule):
         bias: Whether there is an intercept.
         standardize: Subtract the training mean and divide by the training deviation of every
             (polynomial) feature, inside the network. ``coefficients()`` undoes it.
+        target_transform: ``standard`` trains on targets less the training mean by the training
+            deviation, ``log`` on the same of log(1 + y), of targets ≥ 0. The loss and the penalties
+            are then of these; predictions and the other metrics are in original units.
         initial_weights: The linear layer's weights in the order of the features, output after
             output, then its intercepts; null draws them as ``torch.nn.Linear`` does.
         solver: ``gradient`` trains; ``exact`` solves for the least squares, with ``l2``, in float64
@@ -97,6 +98,7 @@ class LinearRegressor(SolvableModule):
     """
 
     network: LinearModel
+    out_features: int
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class LinearRegressor(SolvableModule):
         degree: int = 1,
         bias: bool = True,
         standardize: bool = True,
+        target_transform: TargetTransform = "identity",
         initial_weights: list[float] | None = None,
         solver: Solver = "gradient",
         loss: str = "mse",
@@ -153,6 +156,7 @@ class LinearRegressor(SolvableModule):
         self.degree = degree
         self.bias = bias
         self.standardize = standardize
+        self.target_transform = target_transform
         self.initial_weights = initial_weights
         self.solver = solver
         self.loss_name = loss
@@ -160,6 +164,7 @@ class LinearRegressor(SolvableModule):
         self.l1 = l1
         self.l2 = l2
         make_loss(loss, REGRESSION_LOSSES, self.loss_options)  # refuse a bad name or option now
+        TargetScaling(1, target_transform)
         self._check_solver()
         # Known when training starts; a buffer, so that a resumed run has the same penalty.
         self.num_samples: Tensor
@@ -223,45 +228,6 @@ class LinearRegressor(SolvableModule):
         """The loss by name."""
         return make_loss(self.loss_name, REGRESSION_LOSSES, self.loss_options)
 
-    def configure_metrics(self) -> MetricCollection:
-        """MAE, MSE, RMSE, R²."""
-        return regression_metrics(self.out_features)
-
-    @staticmethod
-    def answer(outputs: Tensor) -> Tensor:
-        """Predictions in float64."""
-        return regression_answers(outputs)
-
-    @property
-    def output_names(self) -> list[str]:
-        """The targets, from the data module; their numbers where it names none."""
-        names = self.schema.get("target_names")
-        return list(names) if names else [str(k) for k in range(self.out_features)]
-
-    def check_target(self, y: Tensor, outputs: Tensor) -> Tensor:
-        """Targets as floats of the shape of the predictions.
-
-        Raises:
-            ValueError: If they are of another shape: torch would broadcast, and learn the mean.
-        """
-        # Not to the outputs' dtype: in mixed precision that would round the targets.
-        return self._in_columns(y, outputs).to(torch.get_default_dtype())
-
-    def _in_columns(self, y: Tensor, outputs: Tensor) -> Tensor:
-        if y.ndim == 1 and outputs.shape[1] == 1:
-            y = y[:, None]
-        if y.shape != outputs.shape:
-            raise ValueError(
-                f"targets must be of shape {tuple(outputs.shape)}, found {tuple(y.shape)}: "
-                f"give one column for each of the {outputs.shape[1]} outputs, or set out_features"
-            )
-        return y
-
-    def check_values(self, y: Tensor) -> None:
-        """Refuse NaN and infinite targets."""
-        if not y.isfinite().all():
-            raise ValueError("targets must be finite, found NaN or infinity: drop those samples")
-
     def learn(self, survey: Survey) -> None:
         """Count and weigh the training samples, which Ridge's penalty is relative to."""
         super().learn(survey)
@@ -289,7 +255,7 @@ class LinearRegressor(SolvableModule):
         def read() -> Iterator[Batch]:
             for x, y, weight in survey.weighted_batches():
                 columns = self.network.columns(x.to(self.device))
-                targets = self._in_columns(y, columns.new_empty(len(y), self.out_features))
+                targets = self.in_columns(y, len(y), self.out_features)
                 yield columns, targets, weight
 
         layer = self.network.linear
@@ -331,6 +297,8 @@ class LinearRegressor(SolvableModule):
     def coefficients(self) -> dict[str, Tensor]:
         """The fitted line in original units, whatever the standardisation.
 
+        With ``target_transform`` ``log`` it is the line of log(1 + y).
+
         Returns:
             The weight of each (polynomial) feature by name, and ``intercept``; each a float64
             tensor ``()`` for one output, ``(out_features,)`` for several.
@@ -342,11 +310,10 @@ class LinearRegressor(SolvableModule):
         exact = self.solver == "exact" and self.exact.is_of(self.network.linear)
         solved = (self.exact.weight, self.exact.bias) if exact else ()
         weight, intercept = self.network.original_weights(*solved)
+        if self.target_transform != "identity":
+            weight = weight * self.target_scaling.std[:, None]
+            intercept = intercept * self.target_scaling.std + self.target_scaling.mean
         names = self.schema.get("feature_names") or [f"x{i}" for i in range(self.in_features or 0)]
         columns = torch.cat([weight, intercept[:, None]], 1).T
         values = columns.squeeze(1) if self.out_features == 1 else columns
         return dict(zip([*self.network.feature_names(names), "intercept"], values, strict=True))
-
-    def predictions(self, outputs: Tensor) -> dict[str, Any]:
-        """Predictions ``(B,)``, ``(B, out_features)`` for several outputs."""
-        return {"prediction": outputs.squeeze(1) if self.out_features == 1 else outputs}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -11,7 +10,6 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from lit_course.categories import categories, table_width
 from lit_course.decisions import DecisionMetrics
 from lit_course.losses import CLASSIFICATION_LOSSES, make_loss
 from lit_course.metrics import (
@@ -20,18 +18,11 @@ from lit_course.metrics import (
     per_class_metrics,
     probabilities,
 )
-from lit_course.modules.base import Stage, SupervisedModule
+from lit_course.modules.base import Stage
 from lit_course.modules.decision_threshold import DecisionThreshold, GivenThreshold
 from lit_course.modules.hyperparameters import check_size, plain
+from lit_course.modules.perceptron import PerceptronModule
 from lit_course.modules.survey import Survey
-from lit_course.names import lookup
-from lit_course.networks import (
-    ACTIVATIONS,
-    BATCH_OF_ONE,
-    INITIALIZATIONS,
-    MLP,
-    NORMALIZATIONS,
-)
 from lit_course.schedules import (
     Interval,
 )
@@ -40,7 +31,7 @@ from lit_course.stage_metrics import (
 )
 
 
-class MLPClassifier(SupervisedModule):
+class MLPClassifier(PerceptronModule):
     """Multilayer perceptron for two or more classes.
 
     Takes raw features, ``(B, D)`` or images ``(B, C, H, W)``, flattens and scales them itself, and
@@ -164,16 +155,8 @@ class MLPClassifier(SupervisedModule):
 
     def _check_names(self) -> None:
         """Refuse names and sizes now, not once the data has said the rest."""
-        check_size("in_features", self.in_features, 1)
+        self.check_layers()
         check_size("num_classes", self.num_classes, 2)
-        check_size("one_hot_levels", self.one_hot_levels, 0)
-        for width in self.hidden_features:
-            check_size("each of hidden_features", width, 1)
-        lookup("activation", self.activation, ACTIVATIONS)
-        if self.normalization is not None:
-            lookup("normalization", self.normalization, NORMALIZATIONS)
-        if self.initialization is not None:
-            lookup("initialization", self.initialization, INITIALIZATIONS)
         make_loss(
             self.loss_name,
             CLASSIFICATION_LOSSES,
@@ -193,11 +176,8 @@ class MLPClassifier(SupervisedModule):
                 f"threshold is for two classes, found num_classes={self.num_classes}: leave it "
                 "out, the answer is the most probable class"
             )
-        if not 0 <= self.dropout < 1 or not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"dropout and label_smoothing are shares in [0, 1), found {self.dropout} and "
-                f"{self.label_smoothing}"
-            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is a share in [0, 1), found {self.label_smoothing}")
         taken = "log_softmax" if self.loss_name == "nll" else "relu"
         if self.output_activation not in (None, taken):
             raise ValueError(
@@ -215,20 +195,10 @@ class MLPClassifier(SupervisedModule):
 
     def configure_network(self) -> nn.Module:
         """An ``MLP`` from raw features to logits (log-probabilities for ``nll``)."""
-        assert self.in_features is not None
         assert self.num_classes is not None
-        return MLP(
-            self.in_features,
-            self.hidden_features,
+        return self.make_layers(
             1 if self.loss_name == "bce" else self.num_classes,
-            activation=self.activation,
-            normalization=self.normalization,
-            dropout=self.dropout,
-            initialization=self.initialization,
-            output_activation="log_softmax" if self.loss_name == "nll" else self.output_activation,
-            standardize=self.standardize,
-            categories=categories(self.schema),
-            one_hot_levels=self.one_hot_levels,
+            "log_softmax" if self.loss_name == "nll" else self.output_activation,
         )
 
     @classmethod
@@ -237,16 +207,7 @@ class MLPClassifier(SupervisedModule):
         if cls.configure_network is not MLPClassifier.configure_network:
             return {}
         outputs = 1 if arguments.get("loss") == "bce" else arguments.get("num_classes")
-        hidden = arguments.get("hidden_features", [512, 512])
-        names = [*(f"linear{i + 1}" for i in range(len(hidden))), "output"]
-        coded = categories(arguments.get("schema") or {})
-        levels = arguments.get("one_hot_levels", 20)
-        inputs = table_width(arguments.get("in_features") or 0, coded, levels)
-        widths = pairwise([inputs, *hidden, outputs])
-        return {
-            f"network.{name}.weight": (after, before)
-            for name, (before, after) in zip(names, widths, strict=True)
-        }
+        return cls.layer_shapes(arguments, outputs)
 
     def configure_loss(self) -> nn.Module:
         """The loss by name, its class weights a buffer."""
@@ -332,17 +293,14 @@ class MLPClassifier(SupervisedModule):
         """Balanced class weights: ``samples / (classes · samples of the class)``.
 
         Raises:
-            ValueError: If batch normalisation would end the epoch on a batch of one sample, or
-                there is nothing to tune the threshold on.
+            ValueError: If there is nothing to tune the threshold on.
         """
         if self.decision.is_tuned and not self._validates():
             raise ValueError(
                 "threshold 'tune' needs a validation split: hold rows out with val_size, or give "
                 "a number"
             )
-        takes_statistics = self.normalization == "batch" and not self._frozen_norms
-        if takes_statistics and survey.last_batch == 1:
-            raise ValueError(f"the last batch of an epoch has one sample: {BATCH_OF_ONE}")
+        super().learn(survey)
         if self.class_weights != "balanced":
             return
         assert self.num_classes is not None

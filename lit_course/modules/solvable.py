@@ -102,6 +102,7 @@ class SolvableModule(SupervisedModule):
 
     def learn(self, survey: Survey) -> None:
         """Solve, if that is asked for."""
+        super().learn(survey)
         if self.solver == "exact":
             with torch.no_grad():
                 self.solve(survey)

@@ -24,10 +24,10 @@ T = TypeVar("T")
 class Survey:
     """Facts about the training split.
 
-    Each is taken from the data module where that says it (``train_statistics``, ``class_counts``,
-    ``split_sizes``, ``train_weight``), else from one pass over the training batches, made when the
-    first such fact is asked for. Of several processes each looks at its own part of a loader, and
-    what they found is put together.
+    Each is taken from the data module where that says it (``train_statistics``, ``train_targets``,
+    ``class_counts``, ``split_sizes``, ``train_weight``), else from one pass over the training
+    batches, made when the first such fact is asked for. Of several processes each looks at its own
+    part of a loader, and what they found is put together.
 
     Args:
         data: The Trainer's data module, if there is one.
@@ -74,7 +74,17 @@ class Survey:
     def class_counts(self) -> Tensor:
         """Samples of each class, int64; classes after the last one seen may be missing."""
         offered: Tensor | None = getattr(self._data, "class_counts", None)
-        return torch.bincount(self._pass[1]) if offered is None else offered
+        if offered is not None:
+            return offered
+        targets = self._pass[1]
+        labels = targets[:0] if targets.is_floating_point() else targets
+        return torch.bincount(labels.flatten().long())
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets of all training samples, ``(N,)`` or ``(N, K)``, in any order and dtype."""
+        offered: Tensor | None = getattr(self._data, "train_targets", None)
+        return self._pass[1] if offered is None else offered
 
     @property
     def num_samples(self) -> int:
@@ -120,7 +130,7 @@ class Survey:
     @cached_property
     def _pass(self) -> tuple[ColumnStatistics, Tensor, int, float]:
         statistics = ColumnStatistics()
-        labels = [torch.zeros(0, dtype=torch.int64)]
+        targets = [torch.zeros(0, dtype=torch.int64)]
         samples, total_weight = 0, 0.0
         rank_zero_info("one pass over the training data for its statistics")
         with (
@@ -131,11 +141,10 @@ class Survey:
             for x, y, weight in self.weighted_batches():
                 samples += len(y)
                 total_weight += len(y) if weight is None else float(weight.double().sum())
-                if not y.is_floating_point():
-                    labels.append(y.flatten().long().cpu())
+                targets.append((y[:, None] if y.ndim == 1 else y.flatten(1)).cpu())
                 if self.scaling is not None:
                     self._network(x.to(self._device))
-        return _of_all_processes(statistics, torch.cat(labels), samples, total_weight)
+        return _of_all_processes(statistics, torch.cat(targets), samples, total_weight)
 
 
 def gather(part: T) -> list[T]:
@@ -148,16 +157,16 @@ def gather(part: T) -> list[T]:
 
 
 def _of_all_processes(
-    statistics: ColumnStatistics, labels: Tensor, samples: int, total_weight: float
+    statistics: ColumnStatistics, targets: Tensor, samples: int, total_weight: float
 ) -> tuple[ColumnStatistics, Tensor, int, float]:
     """Put together what each process has seen."""
-    every, labels_of, samples_of, weight_of = zip(
-        *gather((statistics, labels, samples, total_weight)), strict=True
+    every, targets_of, samples_of, weight_of = zip(
+        *gather((statistics, targets, samples, total_weight)), strict=True
     )
     merged = ColumnStatistics()
     for part in every:
         merged.merge(part)
-    return merged, torch.cat(labels_of), sum(samples_of), sum(weight_of)
+    return merged, torch.cat(targets_of), sum(samples_of), sum(weight_of)
 
 
 @contextmanager

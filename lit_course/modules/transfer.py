@@ -9,6 +9,10 @@ from torch import nn
 
 from lit_course import checkpoints
 
+# What trained weights are good for: the network, and the units that its outputs are in.
+NETWORK = "network."
+TRANSFERRED = (NETWORK, "target_scaling.")
+
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
     """Switch off the gradients of the parameters that match, so that training leaves them alone.
@@ -44,11 +48,11 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
     ]
 
 
-def load_weights(network: nn.Module, path: str) -> list[str]:
+def load_weights(model: nn.Module, path: str) -> list[str]:
     """Load the network's weights from a checkpoint, layer by layer, where names and shapes agree.
 
     Args:
-        network: What to load into.
+        model: The module whose network to load into; the scaling of its targets goes with it.
         path: A checkpoint of any of our modules.
 
     Returns:
@@ -57,14 +61,8 @@ def load_weights(network: nn.Module, path: str) -> list[str]:
     Raises:
         ValueError: If the file holds no such weights, or not one of them fits.
     """
-    prefix = "network."
-    checkpoint = checkpoints.read(path)
-    saved = {
-        name.removeprefix(prefix): value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith(prefix)
-    }
-    own = network.state_dict()
+    saved = checkpoints.read(path)["state_dict"]
+    own = {n: v for n, v in model.state_dict().items() if n.startswith(TRANSFERRED)}
     # A layer is taken whole or not at all: the count of a scaling fits any, its mean does not.
     other = {
         name.rpartition(".")[0]
@@ -72,7 +70,7 @@ def load_weights(network: nn.Module, path: str) -> list[str]:
         if name not in saved or saved[name].shape != value.shape
     }
     fitting = {name: saved[name] for name in own if name.rpartition(".")[0] not in other}
-    if not fitting:
+    if not any(name.startswith(NETWORK) for name in fitting):
         raise ValueError(f"init_from: no layer of {path} fits this network")
-    network.load_state_dict(fitting, strict=False)
-    return [name for name in own if name not in fitting]
+    model.load_state_dict(fitting, strict=False)
+    return [name.removeprefix(NETWORK) for name in own if name not in fitting]

@@ -164,6 +164,7 @@ def test_what_the_data_says_of_itself():
     assert data.split_sizes == {"train": 3900, "val": 1000, "test": 100}
     assert data.in_features == 3
     assert data.num_classes == 3
+    assert data.out_features is None
     assert data.schema["feature_names"] == ["a", "b", "c"]
     assert torch.equal(data.class_counts, LABELS[train].bincount())
     assert data.class_counts.dtype == torch.int64
@@ -175,6 +176,8 @@ def test_a_regression_has_no_classes():
     data.setup("fit")
     assert data.num_classes is None
     assert data.class_counts is None
+    assert data.out_features == 1
+    assert torch.equal(data.train_targets, X[data.load()["train"].rows, 0])
 
 
 def test_statistics_are_those_of_the_training_rows():
@@ -190,7 +193,10 @@ def test_statistics_are_those_of_the_training_rows():
 
 @pytest.mark.parametrize(
     "attribute",
-    ["in_features", "num_classes", "schema", "split_sizes", "train_statistics", "class_counts"],
+    [
+        *("in_features", "num_classes", "out_features", "schema", "split_sizes"),
+        *("train_statistics", "train_targets", "class_counts"),
+    ],
 )
 def test_refuses_to_answer_before_setup(attribute):
     with pytest.raises(RuntimeError, match=rf'Table.{attribute} .* call setup\("fit"\) first'):

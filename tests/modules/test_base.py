@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassCohenKappa
 
-from lit_course.modules import LinearRegressor, MLPClassifier
+from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor
 
 
 def sgd(lr=0.05, **options):
@@ -150,7 +150,7 @@ def regression_values(outputs, y):
     }
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("task", ["classification", "line", "regression"])
 @pytest.mark.parametrize("sanity", [0, 2])
 def test_every_epoch_reports_its_own_samples_and_no_others(
     task, sanity, make_trainer, loader, blobs, line
@@ -162,7 +162,9 @@ def test_every_epoch_reports_its_own_samples_and_no_others(
         model = MLPClassifier(4, 4, [8], standardize=False)  # class 3 never occurs
     else:
         (x, y), values = line, regression_values
-        model = LinearRegressor(3, lr=0.1, standardize=False)
+        kind = LinearRegressor if task == "line" else MLPRegressor
+        unscaled = {"standardize": False, "target_transform": "identity"}
+        model = kind(3, 1, lr=0.1, **unscaled)
     watch = Watch((x[:31], y[:31]))
     logger = Memory()
     trainer = make_trainer(
@@ -445,6 +447,7 @@ def checkpoints(make_trainer, loader, blobs, line, tmp_path):
     for model, data in [
         (MLPClassifier(4, 3, [8], normalization="batch", class_weights="balanced"), blobs),
         (LinearRegressor(3, degree=2, l2=1.0), line),
+        (MLPRegressor(3, 1, [8], normalization="batch", loss="quantile"), line),
     ]:
         path = tmp_path / f"{type(model).__name__}.ckpt"
         trainer = make_trainer()
@@ -461,15 +464,16 @@ def test_checkpoints_are_plain_and_hold_no_metric(checkpoints):
         assert file["lit_course"]["class"] == type(model).__name__
         assert file["lit_course"]["metrics"]["val/loss"] > 0
         kinds = {key.partition(".")[0] for key in file["state_dict"]}
-        assert kinds <= {"network", "loss", "num_samples", "mean_weight"}
+        assert kinds <= {"network", "loss", "num_samples", "mean_weight", "target_scaling"}
 
 
 FRESH = """
 import sys
 sys.modules["jsonargparse"] = None  # what only the command line needs
 import torch
-from lit_course import LinearRegressor, MLPClassifier
-for model, (x, answers) in zip((MLPClassifier, LinearRegressor), torch.load(sys.argv[1])):
+from lit_course import LinearRegressor, MLPClassifier, MLPRegressor
+models = (MLPClassifier, LinearRegressor, MLPRegressor)
+for model, (x, answers) in zip(models, torch.load(sys.argv[1])):
     loaded = model.load_from_checkpoint(sys.argv[2] + f"/{model.__name__}.ckpt").eval()
     assert torch.equal(loaded(x), answers), model
 """
@@ -484,7 +488,7 @@ def test_checkpoints_load_in_a_fresh_process_without_arguments(checkpoints, tmp_
 
 
 def test_the_checkpoint_of_another_class_is_refused(checkpoints, make_trainer, loader):
-    (_, _, classifier), (model, data, _) = checkpoints
+    (_, _, classifier), (model, data, _), _ = checkpoints
     with pytest.raises(ValueError, match="is of MLPClassifier, not of LinearRegressor"):
         LinearRegressor.load_from_checkpoint(classifier)
     with pytest.raises(ValueError, match="is of MLPClassifier, not of LinearRegressor"):
@@ -492,7 +496,7 @@ def test_the_checkpoint_of_another_class_is_refused(checkpoints, make_trainer, l
 
 
 def test_arguments_may_be_changed_on_loading(checkpoints):
-    (model, (x, _), path), _ = checkpoints
+    (model, (x, _), path), *_ = checkpoints
     loaded = MLPClassifier.load_from_checkpoint(path, lr=0.5, map_location="cpu").eval()
     assert (loaded.lr, loaded.hparams["lr"]) == (0.5, 0.5)
     assert torch.equal(loaded(x), model(x))
@@ -678,7 +682,7 @@ def test_own_network_loss_and_metric_appear_in_the_results(make_trainer, loader,
 
 
 def test_a_subclass_reads_its_parents_checkpoints(checkpoints):
-    (model, (x, _), path), _ = checkpoints
+    (model, (x, _), path), *_ = checkpoints
 
     class Renamed(MLPClassifier):
         pass

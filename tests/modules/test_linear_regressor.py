@@ -219,6 +219,14 @@ def test_the_courses_roller_coaster_replayed(make_trainer, loader):
 # -------------------------------------------------------------------- values and targets
 
 
+ERRORS = {
+    "mae": sk.mean_absolute_error,
+    "mse": sk.mean_squared_error,
+    "rmse": sk.root_mean_squared_error,
+    "r2": sk.r2_score,
+}
+
+
 @pytest.mark.parametrize("loss", ["mse", "l1", "smooth_l1", "huber"])
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_the_whole_split_is_reported_whatever_the_batches(loss, outputs, make_trainer, loader):
@@ -240,6 +248,10 @@ def test_the_whole_split_is_reported_whatever_the_batches(loss, outputs, make_tr
         "test/rmse": sk.root_mean_squared_error(true, predicted),
         "test/r2": sk.r2_score(true, predicted),
     }
+    if outputs == 2:
+        for name, of in ERRORS.items():
+            each = of(true, predicted, multioutput="raw_values")
+            expected |= {f"test/{name}/{k}": value for k, value in enumerate(each)}
     for batch_size in (1, 7, 32, 101):
         (values,) = make_trainer().test(model, loader(x, y, batch_size), verbose=False)
         assert values == pytest.approx(expected, rel=1e-6)

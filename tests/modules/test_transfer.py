@@ -160,8 +160,8 @@ def test_a_file_without_a_fitting_layer_is_refused(trained, make_trainer, loader
 
 
 def test_a_regressor_can_start_from_a_classifier_only_where_layers_agree(trained):
-    network = LinearRegressor(4).network
-    assert load_weights(network, str(trained[0])) == ["linear.weight", "linear.bias"]
+    model = LinearRegressor(4)
+    assert load_weights(model, str(trained[0])) == ["linear.weight", "linear.bias"]
 
 
 def test_a_second_fit_goes_on_from_where_the_first_one_ended(trained, make_trainer, loader, blobs):

@@ -1,0 +1,85 @@
+"""What the multilayer perceptrons share: the arguments of their layers, checked and made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Literal
+
+from lit_course.categories import categories, table_width
+from lit_course.modules.base import SupervisedModule
+from lit_course.modules.hyperparameters import check_size
+from lit_course.modules.survey import Survey
+from lit_course.names import lookup
+from lit_course.networks import ACTIVATIONS, BATCH_OF_ONE, INITIALIZATIONS, MLP, NORMALIZATIONS
+
+
+class PerceptronModule(SupervisedModule):
+    """A module whose network is an ``MLP``. Abstract."""
+
+    in_features: int | None
+    hidden_features: list[int]
+    activation: str
+    normalization: Literal["batch", "layer"] | None
+    dropout: float
+    initialization: str | None
+    standardize: bool
+    one_hot_levels: int
+
+    def check_layers(self) -> None:
+        """Refuse names and sizes now, not once the data has said the rest."""
+        check_size("in_features", self.in_features, 1)
+        check_size("one_hot_levels", self.one_hot_levels, 0)
+        for width in self.hidden_features:
+            check_size("each of hidden_features", width, 1)
+        lookup("activation", self.activation, ACTIVATIONS)
+        if self.normalization is not None:
+            lookup("normalization", self.normalization, NORMALIZATIONS)
+        if self.initialization is not None:
+            lookup("initialization", self.initialization, INITIALIZATIONS)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is a share in [0, 1), found {self.dropout}")
+
+    def make_layers(self, out_features: int, output_activation: str | None = None) -> MLP:
+        """An ``MLP`` from raw features to so many outputs."""
+        assert self.in_features is not None
+        return MLP(
+            self.in_features,
+            self.hidden_features,
+            out_features,
+            activation=self.activation,
+            normalization=self.normalization,
+            dropout=self.dropout,
+            initialization=self.initialization,
+            output_activation=output_activation,
+            standardize=self.standardize,
+            categories=categories(self.schema),
+            one_hot_levels=self.one_hot_levels,
+        )
+
+    @staticmethod
+    def layer_shapes(
+        arguments: Mapping[str, Any], out_features: int | None
+    ) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights that ``make_layers`` would make of saved arguments."""
+        hidden = arguments.get("hidden_features", [512, 512])
+        names = [*(f"linear{i + 1}" for i in range(len(hidden))), "output"]
+        coded = categories(arguments.get("schema") or {})
+        levels = arguments.get("one_hot_levels", 20)
+        inputs = table_width(arguments.get("in_features") or 0, coded, levels)
+        widths = pairwise([inputs, *hidden, out_features])
+        return {
+            f"network.{name}.weight": (after, before)
+            for name, (before, after) in zip(names, widths, strict=True)
+        }
+
+    def learn(self, survey: Survey) -> None:
+        """Look at how an epoch ends.
+
+        Raises:
+            ValueError: If batch normalisation would end the epoch on a batch of one sample.
+        """
+        super().learn(survey)
+        takes_statistics = self.normalization == "batch" and not self._frozen_norms
+        if takes_statistics and survey.last_batch == 1:
+            raise ValueError(f"the last batch of an epoch has one sample: {BATCH_OF_ONE}")
