@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         DiabetesDataModule,
         DigitsDataModule,
         FashionMNISTDataModule,
+        ImageFolderDataModule,
         RollerCoasterDataModule,
     )
     from lit_course.modules import LinearRegressor, MLPClassifier
@@ -37,6 +38,7 @@ __all__ = [
     "DiabetesDataModule",
     "DigitsDataModule",
     "FashionMNISTDataModule",
+    "ImageFolderDataModule",
     "LinearRegressor",
     "MLPClassifier",
     "RollerCoasterDataModule",

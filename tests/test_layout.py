@@ -100,6 +100,9 @@ INSIDE: dict[str, set[str]] = {
     "datamodules/samples": set(),
     "datamodules/splits": set(),
     "datamodules/expansion": set(),
+    "datamodules/class_folders": set(),
+    "datamodules/image_files": {"expansion"},
+    "datamodules/image_cache": {"class_folders"},
     "datamodules/table_files": {"expansion"},
     "datamodules/base": {"batches", "samples", "splits"},
 }
