@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 # docs/distributed.md starts processes: test_distributed.py types its commands.
-PAGES = ("README.md", "docs/reliability.md")
+PAGES = ("README.md", "docs/reliability.md", "docs/images.md")
 ALL_PAGES = [
     "README.md",
     "SECURITY.md",
@@ -27,11 +28,12 @@ def blocks(language: str, *pages: str) -> list[str]:
 
 
 @pytest.fixture
-def fresh_folder(tmp_path, monkeypatch):
-    """Where a new user stands: the configurations, a table of their own, no runs."""
+def fresh_folder(tmp_path, monkeypatch, flowers):
+    """Where a new user stands: the configurations, a table and images of their own, no runs."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     rows = "".join(f"{size},{age},{3 * size - age}\n" for size in range(50, 90) for age in range(5))
     (tmp_path / "houses.csv").write_text("size,age,price\n" + rows)
+    shutil.copytree(flowers / "rose", tmp_path / "new")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -43,7 +43,7 @@ class ImageCache:
 
         Its key is made of the names, sizes and modification times of the files.
         """
-        stats = [(name, *_stat(files.root / name)) for name in files.names]
+        stats = [(name, *_stat(f"{files.root}/{name}")) for name in files.names]
         content = json.dumps([FORMAT, PIL.__version__, size, mode, stats])
         return cls(
             files.root.with_name(f"{files.root.name}.{size}x{size}-{mode}.safetensors"),
@@ -107,9 +107,9 @@ class ImageCache:
                 raise
 
 
-def _stat(path: Path) -> tuple[int, int]:
+def _stat(path: str) -> tuple[int, int]:
     try:
-        stat = path.stat()
+        stat = os.stat(path)
     except OSError:  # a link that leads nowhere
         return -1, -1
     return stat.st_size, stat.st_mtime_ns

@@ -90,7 +90,9 @@ def _decoded(path: Path, size: int, mode: Mode) -> NDArray[Any]:
         if image.mode[0] in "IF":  # Pillow would make all above 255 white
             raise ValueError(f"more than 8 bits a value (mode {image.mode}): write it with 8")
         ImageOps.exif_transpose(image, in_place=True)
-        square = center_crop(resize(image.convert(mode), [size]), [size])
+        square = image.convert(mode)
+        if square.size != (size, size):
+            square = center_crop(resize(square, [size]), [size])
     return np.atleast_3d(np.asarray(square)).transpose(2, 0, 1)
 
 
