@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from benchmarks import data_path, digits, evaluation, least_squares, memory, startup, training
+from benchmarks import (
+    data_path,
+    digits,
+    evaluation,
+    image_folder,
+    least_squares,
+    memory,
+    startup,
+    training,
+)
 from benchmarks.group import Group
 
 GROUPS: dict[str, Group] = {
     **training.GROUPS,
     "digits": digits.GROUP,
     "data_path": data_path.GROUP,
+    "image_folder": image_folder.GROUP,
     "evaluation": evaluation.GROUP,
     **least_squares.GROUPS,
     "startup": startup.GROUP,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         DiabetesDataModule,
         DigitsDataModule,
         FashionMNISTDataModule,
+        ImageFolderDataModule,
         RollerCoasterDataModule,
     )
     from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor
@@ -39,6 +40,7 @@ __all__ = [
     "DiabetesDataModule",
     "DigitsDataModule",
     "FashionMNISTDataModule",
+    "ImageFolderDataModule",
     "LinearRegressor",
     "MLPClassifier",
     "MLPRegressor",

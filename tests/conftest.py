@@ -5,9 +5,11 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from lit_course.cli import main
@@ -43,6 +45,19 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data: {SHARED_DATA} does not exist")
     return SHARED_DATA
+
+
+@pytest.fixture
+def flowers(tmp_path) -> Path:
+    """A folder of 20 images, 8 x 8, of each of three classes, told apart by their colour."""
+    random = np.random.default_rng(0)
+    for name, colour in (("daisy", (230,) * 3), ("rose", (220, 20, 60)), ("tulip", (240, 200, 30))):
+        folder = tmp_path / "flowers" / name
+        folder.mkdir(parents=True)
+        for number in range(20):
+            image = np.clip(colour + random.integers(-20, 20, size=(8, 8, 3)), 0, 255)
+            Image.fromarray(image.astype("uint8")).save(folder / f"{number}.png")
+    return tmp_path / "flowers"
 
 
 @dataclass(frozen=True)

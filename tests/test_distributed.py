@@ -314,3 +314,23 @@ def test_an_error_in_one_process_ends_all_and_is_told_once(start, tmp_path, monk
     assert done.stderr.count("labels must be in 0..2, found 7") == 1
     assert ("another process of this run has ended" in done.stderr) == (bad == "1")
     assert "gloo" not in done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_decoding_and_name_each_row(start, lit, flowers, tmp_path):
+    images = ("--data", "ImageFolderDataModule", "--data.root", flowers, "--data.size", 8)
+    fit = ("fit", *MODEL, *images, "--data.test_size", 7, "--trainer.max_epochs", 2)
+    done = start(*fit, "--data.batch_size", 8, "--name", "two", processes=2)
+    assert done.returncode == 0, done.stderr
+    for said in ("images of 3 classes", "are kept for the next run in"):
+        assert done.stderr.count(said) == 1, done.stderr
+    run = tmp_path / "lightning_logs/two/version_0"
+    assert lit(*fit, "--data.batch_size", 16, "--name", "one").status == 0
+    assert_trains_alike(run, tmp_path / "runs/one/version_0")
+    done = start("predict", "--ckpt_path", run, processes=2)
+    assert done.returncode == 0, done.stderr
+    two = pl.read_csv(run / "predictions.csv")
+    assert lit("predict", "--ckpt_path", run, *ONE).status == 0
+    one = pl.read_csv(run / "predictions.csv")
+    assert two.select("name", "row", "class").equals(one.select("name", "row", "class"))
+    assert len(one) == 7

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 # docs/distributed.md starts processes: test_distributed.py types its commands.
-PAGES = ("README.md", "docs/reliability.md", "docs/tables.md")
+PAGES = ("README.md", "docs/reliability.md", "docs/tables.md", "docs/images.md")
 ALL_PAGES = [
     "README.md",
     "SECURITY.md",
@@ -27,8 +28,8 @@ def blocks(language: str, *pages: str) -> list[str]:
 
 
 @pytest.fixture
-def fresh_folder(tmp_path, monkeypatch):
-    """Where a new user stands: the configurations, a table of their own, no runs."""
+def fresh_folder(tmp_path, monkeypatch, flowers):
+    """Where a new user stands: the configurations, a table and images of their own, no runs."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     rows = "".join(f"{size},{age},{3 * size - age}\n" for size in range(50, 90) for age in range(5))
     (tmp_path / "houses.csv").write_text("size,age,price\n" + rows)
@@ -41,6 +42,7 @@ def fresh_folder(tmp_path, monkeypatch):
     (tmp_path / "people.csv").write_text("age,city,since,income\n" + rows)
     new = [row.replace("Ulm", "Rom") + "1\n" for row in people[:20]]
     (tmp_path / "new_people.csv").write_text("age,city,since,shoes\n" + "".join(new))
+    shutil.copytree(flowers / "rose", tmp_path / "new")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

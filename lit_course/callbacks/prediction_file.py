@@ -17,6 +17,9 @@ from torch import Tensor
 class PredictionFile(Callback):
     """Writes one row per sample to a CSV file: row number, class and probabilities, or prediction.
 
+    A data module that has ``row_names``, one for each row of the data set, gets them as the first
+    column, ``name``.
+
     Rows are in data order and written batch by batch to a partial file, which takes the final name
     at the end: the file is either the old one or whole. Each of several processes writes a partial
     file of its own beside the final one, and the first process merges them.
@@ -60,9 +63,13 @@ class PredictionFile(Callback):
             rows = _sampled_rows(trainer, batch_idx)
         else:
             rows = range(self._rows, self._rows + size)
+        which: dict[str, Iterable[Any]] = {"row": rows}
+        names = getattr(getattr(trainer, "datamodule", None), "row_names", None)
+        if names is not None:
+            which = {"name": [names[row] for row in rows], "row": rows}
         if self._rows == 0:
-            writer.writerow(["row", *columns])
-        writer.writerows(zip(rows, *columns.values(), strict=True))
+            writer.writerow([*which, *columns])
+        writer.writerows(zip(*which.values(), *columns.values(), strict=True))
         self._rows += size
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -116,7 +123,8 @@ def _merge(partials: list[Path]) -> int:
         out = stack.enter_context(merged.open("w", newline="", encoding="utf-8"))
         writer = csv.writer(out)
         writer.writerow(headers[0])
-        for row in heapq.merge(*readers, key=lambda row: int(row[0])):
+        number = headers[0].index("row")
+        for row in heapq.merge(*readers, key=lambda row: int(row[number])):
             writer.writerow(row)
             count += 1
     os.replace(merged, partials[0])

@@ -6,6 +6,7 @@ from lit_course.datamodules.batches import Batches
 from lit_course.datamodules.csv_table import CSVDataModule
 from lit_course.datamodules.data_frame import DataFrameDataModule
 from lit_course.datamodules.fashion_mnist import FashionMNISTDataModule
+from lit_course.datamodules.image_folder import ImageFolderDataModule
 from lit_course.datamodules.roller_coaster import RollerCoasterDataModule
 from lit_course.datamodules.samples import Samples, Split
 from lit_course.datamodules.sklearn_tables import DiabetesDataModule, DigitsDataModule
@@ -19,6 +20,7 @@ __all__ = [
     "DiabetesDataModule",
     "DigitsDataModule",
     "FashionMNISTDataModule",
+    "ImageFolderDataModule",
     "RollerCoasterDataModule",
     "Samples",
     "Split",

@@ -38,7 +38,13 @@ class SupervisedDataModule(LightningDataModule, ABC):
         shuffle: Whether the training rows come in a new order each epoch.
         drop_last: Whether training leaves out a last batch that is smaller.
         seed: Seed of the split and of the order.
+
+    Attributes:
+        row_names: A name for each row of the data set, known after :meth:`setup`; predictions are
+            written with it. ``None`` where rows have only numbers.
     """
+
+    row_names: list[str] | None = None
 
     def __init__(
         self,

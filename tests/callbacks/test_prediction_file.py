@@ -67,3 +67,13 @@ def test_the_parts_of_several_processes_are_merged_by_row(tmp_path, parts):
     assert list(tmp_path.iterdir()) == paths[:1]
     expected = "row,class_name\r\n" + "".join(f'{r},"a,\n{r}"\r\n' for r in range(3))
     assert paths[0].read_bytes() == expected.encode()
+
+
+def test_parts_with_names_are_merged_by_row_too(tmp_path):
+    """The name comes first, and may look like a number."""
+    paths = [tmp_path / f"{rank}.part" for rank in range(2)]
+    for path, rows in zip(paths, ([(0, "9"), (3, "1")], [(1, "5"), (2, "0")]), strict=True):
+        lines = "".join(f"{name},{row}\r\n" for row, name in rows)
+        path.write_text(f"name,row\r\n{lines}", newline="")
+    assert _merge(paths) == 4
+    assert paths[0].read_bytes() == b"name,row\r\n9,0\r\n5,1\r\n0,2\r\n1,3\r\n"

@@ -19,6 +19,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from lit_course.datamodules import (
     ArrayDataModule,
@@ -26,7 +27,10 @@ from lit_course.datamodules import (
     FashionMNISTDataModule,
     fashion_mnist,
 )
+from lit_course.datamodules.class_folders import ClassFolders
 from lit_course.datamodules.expansion import UnsoundFileError
+from lit_course.datamodules.image_cache import ImageCache
+from lit_course.datamodules.image_files import decode
 from lit_course.datamodules.table_files import read_table
 
 
@@ -308,3 +312,59 @@ def test_damaged_packed_idx_files(content):
             assert torch.equal(module._read(name, 8), torch.zeros(30, dtype=torch.uint8))
 
         ends_well(read)
+
+
+def written_image(form: str) -> bytes:
+    buffer = io.BytesIO()
+    gradient = np.indices((16, 16)).sum(0).astype("uint8") * 8
+    Image.fromarray(gradient).convert("RGB").save(buffer, form)
+    return buffer.getvalue()
+
+
+HONEST_IMAGES = {
+    form: written_image(form) for form in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "PPM", "WEBP")
+}
+
+
+@pytest.mark.parametrize("form", HONEST_IMAGES)
+@pytest.mark.parametrize("examples", [30, pytest.param(2000, marks=pytest.mark.slow)])
+def test_damaged_images(form, examples):
+    """An image of the right size, or one line that says why not; named like any other."""
+    ended = []
+
+    @quick(examples)
+    @given(damaged(HONEST_IMAGES[form]))
+    def check(content):
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "image.png"
+            path.write_bytes(content)
+            images, broken = decode([path], 8, "RGB")
+        assert images.shape == (1 - len(broken), 3, 8, 8)
+        assert all(0 < len(reason) <= 100 and "\n" not in reason for reason in broken.values())
+        ended.append(not broken)
+
+    check()
+    assert any(ended)
+    assert not all(ended)
+
+
+@pytest.mark.parametrize("examples", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_damaged_caches(examples, tmp_path):
+    """None, or what was written."""
+    (tmp_path / "root").mkdir()
+    images = torch.arange(2 * 3 * 8 * 8, dtype=torch.uint8).reshape(2, 3, 8, 8)
+    files = ClassFolders(
+        tmp_path / "root", ["a", "b"], ["a.png", "b.png", "c.png"], [0, 1, 1], None
+    )
+    cache = ImageCache.of(files, 8, "RGB")
+    cache.write(images, {1: "broken"})
+
+    @quick(examples)
+    @given(damaged(cache.path.read_bytes()))
+    def check(content):
+        cache.path.write_bytes(content)
+        found = cache.read()
+        assert found is None or torch.equal(found[0], images)
+
+    assert cache.read() is not None
+    check()
