@@ -34,6 +34,8 @@ class CSVDataModule(TableDataModule):
         group_column: Rows that are alike in this column stay in one split.
         time_column: Train on the earliest rows, validate on later ones, test on the last.
         split_column: The split of each row: train, val or test.
+        weight_column: How much each row weighs in the loss; not negative.
+        id_column: What names each row in a file of predictions.
         val_path: File of the validation rows; else they are cut from ``path``.
         test_path: File of the test rows; else they are cut from ``path``.
         predict_path: File of new rows for ``predict``; it needs no target. A trained model needs no
@@ -60,6 +62,8 @@ class CSVDataModule(TableDataModule):
         group_column: str | None = None,
         time_column: str | None = None,
         split_column: str | None = None,
+        weight_column: str | None = None,
+        id_column: str | None = None,
         val_path: str | None = None,
         test_path: str | None = None,
         predict_path: str | None = None,
@@ -81,6 +85,8 @@ class CSVDataModule(TableDataModule):
             group_column=group_column,
             time_column=time_column,
             split_column=split_column,
+            weight_column=weight_column,
+            id_column=id_column,
             batch_size=batch_size,
             val_size=val_size,
             test_size=test_size,

@@ -29,6 +29,8 @@ class DataFrameDataModule(TableDataModule):
         group_column: Rows that are alike in this column stay in one split.
         time_column: Train on the earliest rows, validate on later ones, test on the last.
         split_column: The split of each row: train, val or test.
+        weight_column: How much each row weighs in the loss; not negative.
+        id_column: What names each row in a file of predictions.
         batch_size: Rows per batch of training; evaluation takes four times as many.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
@@ -54,6 +56,8 @@ class DataFrameDataModule(TableDataModule):
         group_column: str | None = None,
         time_column: str | None = None,
         split_column: str | None = None,
+        weight_column: str | None = None,
+        id_column: str | None = None,
         batch_size: int = 64,
         val_size: int | float = 0.1,
         test_size: int | float = 0.1,
@@ -72,6 +76,8 @@ class DataFrameDataModule(TableDataModule):
             group_column=group_column,
             time_column=time_column,
             split_column=split_column,
+            weight_column=weight_column,
+            id_column=id_column,
             batch_size=batch_size,
             val_size=val_size,
             test_size=test_size,

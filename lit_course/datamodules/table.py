@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from lit_course.columns import cleaned, in_order
+from lit_course.columns import as_text, cleaned, in_order
 from lit_course.datamodules.base import SupervisedDataModule
 from lit_course.datamodules.samples import Samples, Split
 from lit_course.datamodules.splits import split_groups, split_in_time, split_rows
@@ -50,6 +50,8 @@ class TableDataModule(SupervisedDataModule):
         group_column: str | None,
         time_column: str | None,
         split_column: str | None,
+        weight_column: str | None,
+        id_column: str | None,
         batch_size: int,
         val_size: int | float,
         test_size: int | float,
@@ -84,6 +86,8 @@ class TableDataModule(SupervisedDataModule):
         self.group_column = group_column
         self.time_column = time_column
         self.split_column = split_column
+        self.weight_column = weight_column
+        self.id_column = id_column
         self.columns: list[Described] = []  # what the user is shown before training
         self._table: Table | None = None
         self._targets: Targets | None = None
@@ -117,6 +121,9 @@ class TableDataModule(SupervisedDataModule):
             labelled = samples[name].labelled
             with_target = None if labelled is None or name == "predict" else _rows(labelled)
             splits[name] = Split(samples[name], with_target)
+        if self.id_column is not None:
+            predicted = next(name for name in ("predict", "test", "train") if name in frames)
+            self.row_names = self._ids(predicted, frames[predicted])
         return splits
 
     def fitted(self) -> tuple[Table, Targets] | None:
@@ -166,12 +173,31 @@ class TableDataModule(SupervisedDataModule):
                 target_names=self._targets.names,
                 first_row=1,
                 labelled=self._targets.labelled(y),
+                weight=None if name == "predict" else self._weights(frame),
             )
+
+    def _weights(self, frame: pl.DataFrame) -> Tensor | None:
+        if self.weight_column is None:
+            return None
+        weights = self._clean(self._column(frame, self.weight_column))
+        numbers = weights.cast(pl.Float32, strict=False).fill_null(float("nan"))
+        return torch.from_numpy(numbers.to_numpy(writable=True))
+
+    def _ids(self, name: str, frame: pl.DataFrame) -> list[str]:
+        assert self.id_column is not None
+        with self._naming(name):
+            ids = self._column(frame, self.id_column)
+        return as_text(ids).fill_null("").to_list()
+
+    @staticmethod
+    def _column(frame: pl.DataFrame, name: str) -> pl.Series:
+        if name not in frame.columns:
+            raise ValueError(f"no column {name!r}{nearest(name, frame.columns)}")
+        return frame[name]
 
     def _mention_unknown(self, name: str, columns: Collection[str]) -> None:
         assert self._table is not None
-        cuts = (self.group_column, self.time_column, self.split_column)
-        known = {*self._target_names, *self.ignore, *cuts}
+        known = {*self._target_names, *self.ignore, *self._roles}
         known |= {column.name for column in self._table.columns}
         known |= {line.name for line in self.columns}
         if name != "train" and (unknown := [repr(c) for c in columns if c not in known]):
@@ -189,8 +215,8 @@ class TableDataModule(SupervisedDataModule):
     def _feature_columns(self, columns: Collection[str]) -> list[str]:
         """Names of the columns to learn from."""
         targets = self._target_names
-        cuts = (self.group_column, self.time_column, self.split_column)
-        taken = {*targets, *self.ignore, *filter(None, cuts)}
+        roles = self._roles
+        taken = {*targets, *self.ignore, *roles}
         features = self.features
         if features is None:
             features = [name for name in columns if name not in taken]
@@ -199,7 +225,7 @@ class TableDataModule(SupervisedDataModule):
                 f"At least one feature and one target are needed, found {len(features)} and "
                 f"{len(targets)}. Its columns: {_listed(columns)}."
             )
-        for name in (*features, *targets, *filter(None, cuts), *self.ignore, *self.categorical):
+        for name in (*features, *targets, *roles, *self.ignore, *self.categorical):
             if name not in columns:
                 raise ValueError(
                     f"no column {name!r}{nearest(name, columns)}\nIts columns: {_listed(columns)}."
@@ -212,6 +238,12 @@ class TableDataModule(SupervisedDataModule):
                     "target, and only once."
                 )
         return features
+
+    @property
+    def _roles(self) -> list[str]:
+        """Columns that say something of the rows, and are not learned from."""
+        cuts = (self.group_column, self.time_column, self.split_column)
+        return [name for name in (*cuts, self.weight_column, self.id_column) if name]
 
     @property
     def _target_names(self) -> list[str]:

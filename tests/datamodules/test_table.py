@@ -213,3 +213,21 @@ def test_every_kind_of_frame_is_the_same_table(form):
 def test_arrays_are_no_frame():
     with pytest.raises(TypeError, match=r"frame must be a data frame .* found list: for arrays"):
         loaded([[1, 2]])
+
+
+def test_a_column_may_weigh_the_rows_and_another_name_them():
+    weighed = FRAME.with_columns(
+        heavy=pl.int_range(ROWS) % 3, name=pl.format("n{}", pl.int_range(ROWS))
+    )
+    roles = {"weight_column": "heavy", "id_column": "name"}
+    data = loaded(weighed, features=None, ignore=["words", "same"], **roles)
+    assert not {"heavy", "name"} & set(data.schema["feature_names"])
+    rows = data._splits["train"].rows
+    seen = torch.cat([extras["weight"] for _, _, extras in data.train_dataloader()])
+    assert seen.sort().values.tolist() == (rows % 3).float().sort().values.tolist()
+    assert data.row_names == [f"n{row}" for row in range(ROWS)]
+
+
+def test_weights_that_are_none_are_named():
+    with pytest.raises(ValueError, match=r"frame: .*weight.* row 4"):
+        loaded(FRAME.with_columns(w=pl.col("number").abs()), features=["flag"], weight_column="w")
