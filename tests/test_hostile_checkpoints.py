@@ -177,9 +177,9 @@ def test_a_damaged_file_is_refused_or_works(count, honest, attack, record_proper
     for figure in figures.items():
         record_property(*figure)
     print(figures)
-    assert (
-        0.6 * count < refused < count
-    )  # else the damage is none, or the sums are all that is seen
+    # Else the damage is none, or the sums are all that is seen. The share of a few varies by
+    # chance: two standard errors.
+    assert 0.6 * count - 2 * (0.24 * count) ** 0.5 < refused < count
 
 
 def test_every_bit_of_an_honest_file_is_checked(honest, attack):

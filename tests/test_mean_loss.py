@@ -5,8 +5,9 @@ import sklearn.metrics as sk
 import torch
 from torch import nn
 
-from lit_course.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, make_loss
+from lit_course.losses import CLASSIFICATION_LOSSES, make_loss
 from lit_course.mean_loss import mean_loss
+from lit_course.modules.mlp_regressor import LOSSES
 
 ROWS = 40
 GENERATOR = torch.Generator().manual_seed(0)
@@ -33,14 +34,19 @@ CASES = {
     "l1": {},
     "smooth_l1": {"beta": 0.3},
     "huber": {"delta": 0.3},
+    "quantile": {"quantiles": [0.1, 0.5, 0.9]},
+    "gaussian_nll": {},
 }
+# Outputs for each target.
+OUTPUTS = {"quantile": 3, "gaussian_nll": 2}
 
 
 def example(case):
     """A loss, outputs that it takes, and targets."""
     name = case.split()[0]
-    if name in REGRESSION_LOSSES:
-        return make_loss(name, REGRESSION_LOSSES, CASES[case]), PREDICTED, TARGETS
+    if name in LOSSES:
+        loss = make_loss(name, LOSSES, CASES[case]).double()
+        return loss, PREDICTED.repeat_interleave(OUTPUTS.get(name, 1), 1), TARGETS
     given = {"class_weights": None, "label_smoothing": 0.0, **CASES[case]}
     loss = make_loss(name, CLASSIFICATION_LOSSES, {}, **given).double()
     if name == "bce":

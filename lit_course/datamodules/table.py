@@ -309,13 +309,14 @@ class TableDataModule(SupervisedDataModule):
             return split_groups(groups, val_size=val_size, test_size=test_size, seed=self.seed)
         first = targets[0].gather(labelled)
         known = [first, *(column.gather(labelled) for column in targets[1:])]
-        classes = Targets.fit(known, self.task).class_names is not None
+        fitted = self.fitted()
+        found = Targets.fit(known, self.task) if fitted is None else fitted[1]
         return split_rows(
             len(labelled),
             val_size=val_size,
             test_size=test_size,
             seed=self.seed,
-            labels=_codes(first) if classes else None,
+            labels=None if found.class_names is None else _codes(first),
         )
 
     @property
