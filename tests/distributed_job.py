@@ -166,6 +166,7 @@ def scaled_targets() -> dict[str, Any]:
             {"train_dataloaders": DataLoader(dataset, GLOBAL_BATCH // WORLD, sampler=part)},
         ),
     ):
+        seed_everything(0)
         model = MLPRegressor(4, 2, [8], loss="gaussian_nll", optimizer="SGD", lr=0.1)
         runner = trainer(max_epochs=2)
         runner.fit(model, **source)

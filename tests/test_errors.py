@@ -127,7 +127,7 @@ COMMANDS = {
     ),
     "two outputs": (
         (*LINEAR, *DIABETES, "--model.out_features", "2", *SHORT),
-        ["out_features", "(44, 2)", "(44,)"],
+        ["out_features is 2", "names 1 target"],
     ),
     "no batches": ((*MLP, *DIGITS, "--data.batch_size", "0"), ["batch_size", "1", "0"]),
     "batches below nothing": ((*MLP, *DIGITS, "--data.batch_size", "-1"), ["batch_size", "-1"]),

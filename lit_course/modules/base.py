@@ -50,6 +50,11 @@ class SupervisedModule(DeclaredModule):
     def check_target(self, y: Tensor, outputs: Tensor) -> Tensor:
         """Bring targets into the one shape and dtype that the loss takes, or refuse them."""
 
+    def outputs_of(self, x: Tensor) -> Tensor:
+        """What the loss takes of raw features ``(B, ...)``."""
+        outputs: Tensor = self(x)
+        return outputs
+
     def loss_target(self, y: Tensor) -> Tensor:
         """Targets as the loss takes them."""
         return y
@@ -85,7 +90,7 @@ class SupervisedModule(DeclaredModule):
         first = stage not in self._checked
         if first and not x.isfinite().all():
             raise ValueError("features must be finite, found NaN or infinity: drop or fill them")
-        outputs = self.network(x)
+        outputs = self.outputs_of(x)
         y = self.check_target(y, outputs)
         if first:
             self.check_values(y)
@@ -123,7 +128,7 @@ class SupervisedModule(DeclaredModule):
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Answers for one batch; targets, if it has them, are not looked at."""
         x = batch[0] if isinstance(batch, list | tuple) else batch
-        return self.predictions(self.network(x))
+        return self.predictions(self.outputs_of(x))
 
     # ------------------------------------------------------------- around the steps
 

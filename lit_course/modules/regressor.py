@@ -90,6 +90,10 @@ class Regressor(SupervisedModule):
         """Raw features ``(B, ...)`` to predictions ``(B, out_features)`` in original units."""
         return self._point(super().forward(x))
 
+    def outputs_of(self, x: Tensor) -> Tensor:
+        """Raw features ``(B, ...)`` to what the loss takes, scaled as the targets are."""
+        return self.network(x)  # type: ignore[no-any-return]  # as nn.Module has it
+
     def answer(self, outputs: Tensor) -> Tensor:
         """Predictions ``(B, out_features)`` in original units and float64."""
         return self._point(regression_answers(outputs))
@@ -120,7 +124,7 @@ class Regressor(SupervisedModule):
             return None
         if len(self.output_names) != self.out_features:
             raise ValueError(
-                f"schema has {len(self.output_names)} target names for {self.out_features} "
-                "targets: give one a target"
+                f"out_features is {self.out_features}, and schema names "
+                f"{len(self.output_names)} target(s): set it to their number, or name each"
             )
         return per_target_metrics(self.output_names)

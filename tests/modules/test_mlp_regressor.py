@@ -470,7 +470,10 @@ def test_another_number_of_targets_is_refused(two_targets, make_trainer, loader)
         ({"activation": "rellu"}, "unknown activation 'rellu'; did you mean 'relu'"),
         ({"normalization": "group"}, "unknown normalization 'group'"),
         ({"dropout": 1.0}, r"dropout is a share in \[0, 1\), found 1.0"),
-        ({"schema": {"target_names": ["a", "b", "c"]}}, "3 target names for 2 targets"),
+        (
+            {"schema": {"target_names": ["a", "b", "c"]}},
+            r"out_features is 2, and schema names 3 target\(s\)",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_at_once(arguments, message):
