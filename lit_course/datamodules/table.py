@@ -160,10 +160,11 @@ class TableDataModule(SupervisedDataModule):
         self._mention_unknown(name, frame.columns)
         with self._naming(name):
             x = self._table.transform(frame)
-            if name == "predict" and not set(self._targets.names) <= set(frame.columns):
+            if name == "predict":  # a target may be there, but nothing is measured by it
                 y = self._targets.unknown(len(frame))
             else:
-                y = self._targets.tensor([self._clean(frame[n]) for n in self._targets.names])
+                columns = [self._column(frame, target) for target in self._targets.names]
+                y = self._targets.tensor([self._clean(column) for column in columns])
             return Samples(
                 x=x,
                 y=y,

@@ -185,6 +185,20 @@ def test_columns_without_a_value_are_refused_by_name():
         loaded(empty, features=["a", "number", "b"])
 
 
+def test_a_held_out_table_needs_the_target_and_new_rows_need_none():
+    numbers = FRAME.select("number", "flag")
+    with pytest.raises(ValueError, match="val: no column 'price'"):
+        loaded(features=["number"], val=numbers)
+    new = numbers.with_columns(price=pl.lit("not known yet"))
+    data = loaded(features=["number"], predict=new)
+    assert len(data._splits["predict"]) == ROWS
+
+
+def test_new_rows_without_a_column_of_the_model_are_refused_by_name():
+    with pytest.raises(ValueError, match="predict: no column 'flag', 'level'"):
+        loaded(features=["flag", "level", "number"], predict=FRAME.select("number"))
+
+
 def test_a_class_that_only_the_test_has_is_named():
     test = pl.DataFrame({"number": [1.0, 2.0], "kind": ["no", "perhaps"]})
     with pytest.raises(
