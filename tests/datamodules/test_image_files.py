@@ -11,6 +11,7 @@ from rich.progress import Progress
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import CenterCrop, Compose, Grayscale, PILToTensor, Resize
 
+from lit_course.datamodules import image_files
 from lit_course.datamodules.image_files import decode
 
 RANDOM = np.random.default_rng(0)
@@ -137,7 +138,8 @@ def test_a_link_that_leads_nowhere(tmp_path):
     assert images.shape == (0, 1, 4, 4)
 
 
-def test_any_number_of_threads(folder):
+def test_any_number_of_threads(folder, monkeypatch):
+    monkeypatch.setattr(image_files, "_BYTES_WORTH_A_THREAD", 0)
     paths = sorted(folder.rglob("*.*"))
     before = torch.get_num_threads()
     one, _ = decode(paths, 8, "RGB")
