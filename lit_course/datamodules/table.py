@@ -320,6 +320,7 @@ class TableDataModule(SupervisedDataModule):
             labels=None if found.class_names is None else _codes(first),
         )
 
+    # What a Survey asks for may be None: it then counts for itself.
     @property
     def train_statistics(self) -> ColumnStatistics | None:  # type: ignore[override]
         """Statistics of the features; None where some are codes, which have no mean."""
