@@ -5,19 +5,19 @@ It belongs to a trained network as its input scaling does: answers are in origin
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lit_course.kept_precision import KeptPrecision
 from lit_course.names import lookup
 from lit_course.scaling import ColumnStatistics
 
 TargetTransform = Literal["identity", "standard", "log"]
 
 
-class TargetScaling(nn.Module):
+class TargetScaling(KeptPrecision):
     """Scale each target by stored statistics; ``undo`` is the way back.
 
     The buffers carry the transform in their names, so that statistics of logarithms are never taken
@@ -38,12 +38,6 @@ class TargetScaling(nn.Module):
             self.register_buffer(f"{transform}_mean", torch.zeros(out_features))
             self.register_buffer(f"{transform}_std", torch.ones(out_features))
             self.register_buffer(f"{transform}_count", torch.zeros((), dtype=torch.int64))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Go along to another device, not to another precision: 200,123 ± 1 must stay apart."""
-        moved = super()._apply(lambda value: value.to(fn(value).device), recurse)  # type: ignore[no-untyped-call]  # as torch has it
-        assert moved is self
-        return self
 
     @property
     def mean(self) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lit_course.decisions import DecisionMetrics
-from lit_course.modules.kept_precision import KeptPrecision
+from lit_course.kept_precision import KeptPrecision
 
 GivenThreshold = float | Literal["tune"]
 

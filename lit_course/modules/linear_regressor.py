@@ -253,7 +253,7 @@ class LinearRegressor(SolvableModule, Regressor):
         """Solve for the least squares of the training data."""
 
         def read() -> Iterator[Batch]:
-            for x, y, weight in survey.weighted_batches():
+            for x, y, weight in survey.batches():
                 columns = self.network.columns(x.to(self.device))
                 targets = self.in_columns(y, len(y), self.out_features)
                 yield columns, targets, weight

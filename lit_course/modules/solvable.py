@@ -10,8 +10,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, nn
 
+from lit_course.kept_precision import KeptPrecision
 from lit_course.modules.base import SupervisedModule
-from lit_course.modules.kept_precision import KeptPrecision
 from lit_course.modules.survey import Survey
 
 Solver = Literal["gradient", "exact"]

@@ -111,15 +111,11 @@ class Survey:
         reached = last is not None and isinstance(loader, Sized) and self._limit == len(loader)
         return last if reached else None
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The inputs and targets of this process, as an epoch will take them.
+    def batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """The inputs, targets and, where there are any, weights of this process, as an epoch's.
 
         May be asked for again; every random state that a loader draws from stays as it was.
         """
-        return ((x, y) for x, y, _ in self.weighted_batches())
-
-    def weighted_batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """The same with the weights of the samples ``(B,)``, where there are any."""
         with _undisturbed(self._batches):
             for x, y, weight in map(unpack, islice(self._batches, self._limit)):
                 self._check(y)
@@ -138,7 +134,7 @@ class Survey:
             _listening(self.scaling, statistics),
             torch.no_grad(),
         ):
-            for x, y, weight in self.weighted_batches():
+            for x, y, weight in self.batches():
                 samples += len(y)
                 total_weight += len(y) if weight is None else float(weight.double().sum())
                 targets.append((y[:, None] if y.ndim == 1 else y.flatten(1)).cpu())
