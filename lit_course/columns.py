@@ -104,15 +104,19 @@ class Column:
 
     # ------------------------------------------------------------- transform
 
-    def features(self, values: pl.Series) -> list[pl.Series]:
+    def features(self, values: pl.Series, first_row: int = 1) -> list[pl.Series]:
         """Cleaned values of any rows to complete float32 features, one for each feature name.
 
+        Args:
+            values: See ``cleaned``.
+            first_row: The number that messages give to the first row.
+
         Raises:
-            ColumnError: If a value is not of this kind; the first such row is named, from 1.
+            ColumnError: If a value is not of this kind; the first such row is named.
         """
         if self.kind == "category":
             return [self._codes(values)]
-        numbers = self._numbers(values)
+        numbers = self._numbers(values, first_row)
         filled = zip(numbers, self.fill, strict=True)
         features = [part.fill_null(fill).cast(pl.Float32) for part, fill in filled]
         if self.missing:
@@ -126,10 +130,10 @@ class Column:
         )
         return codes.set(values.is_null(), missing)
 
-    def _numbers(self, values: pl.Series) -> list[pl.Series]:
+    def _numbers(self, values: pl.Series, first_row: int = 1) -> list[pl.Series]:
         """Each part as float64, missing values as null."""
         if self.kind == "date":
-            dates = self._dates(values)
+            dates = self._dates(values, first_row)
             return [getattr(dates.dt, part)().cast(pl.Float64) for part in self.parts]
         if self.kind == "boolean" and values.dtype == pl.String:
             lower = values.str.to_lowercase()
@@ -137,23 +141,24 @@ class Column:
         else:
             numbers = values.cast(pl.Float64, strict=False)
         numbers = numbers.fill_nan(None)
-        self._refuse(values, values.is_not_null() & numbers.is_null(), f"not a {self.kind}")
-        self._refuse(values, numbers.abs() > _LARGEST, "too large for float32")
+        bad = values.is_not_null() & numbers.is_null()
+        self._refuse(values, bad, f"not a {self.kind}", first_row)
+        self._refuse(values, numbers.abs() > _LARGEST, "too large for float32", first_row)
         return [numbers]
 
-    def _dates(self, values: pl.Series) -> pl.Series:
+    def _dates(self, values: pl.Series, first_row: int = 1) -> pl.Series:
         if values.dtype in (pl.Date, pl.Datetime):
             return values
         written = self.format or DATE_FORMATS[0]
         dates = _parsed(values.cast(pl.String), written)
         bad = values.is_not_null() & dates.is_null()
-        self._refuse(values, bad, f"not a date written as {written}")
+        self._refuse(values, bad, f"not a date written as {written}", first_row)
         return dates
 
-    def _refuse(self, values: pl.Series, bad: pl.Series, what: str) -> None:
+    def _refuse(self, values: pl.Series, bad: pl.Series, what: str, first_row: int) -> None:
         if bad.any():
-            row = bad.fill_null(value=False).arg_max() or 0
-            raise ColumnError(f"{self.name!r}: {values[row]!r} in row {row + 1} is {what}")
+            i = bad.fill_null(value=False).arg_max() or 0
+            raise ColumnError(f"{self.name!r}: {values[i]!r} in row {first_row + i} is {what}")
 
 
 _LARGEST = 3.4e38  # of float32

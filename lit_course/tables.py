@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lit_course.columns import FEW_LEVELS, Column, ColumnError, cleaned
 from lit_course.names import nearest
+from lit_course.raw_table import RawTable
 
 # What stands for a missing value in a table of text, whatever the column.
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
@@ -27,6 +28,7 @@ class Described:
         missing: How many training rows have none.
         distinct: How many different ones there are.
         use: What becomes of it.
+        left_out: Whether it is not learned from.
         warning: What the user should look at, if anything.
     """
 
@@ -35,6 +37,7 @@ class Described:
     missing: int
     distinct: int
     use: str
+    left_out: bool = False
     warning: str = ""
 
 
@@ -54,7 +57,7 @@ class Table:
     @classmethod
     def fit(
         cls,
-        frame: pl.DataFrame,
+        raw: RawTable,
         rows: Tensor,
         names: Sequence[str],
         *,
@@ -67,7 +70,7 @@ class Table:
         Constant columns and free text are left out; ``described`` says so.
 
         Args:
-            frame: A table.
+            raw: A table.
             rows: Numbers of its training rows, ascending.
             names: Names of the columns to learn from.
             categorical: Those whose values are levels whatever they look like.
@@ -81,7 +84,7 @@ class Table:
         index = pl.Series(rows.numpy())
         empty = []
         for name in names:
-            values = cleaned(frame[name].gather(index), table._marks)
+            values = cleaned(raw.column(name).gather(index), table._marks)
             if values.null_count() == len(values):
                 empty.append(repr(name))
                 continue
@@ -89,7 +92,7 @@ class Table:
             column = Column.fit(values, index + 1, category=forced, min_frequency=min_frequency)
             described = _describe(column, values, forced)
             table.described.append(described)
-            if not described.use.startswith(_LEFT_OUT):
+            if not described.left_out:
                 table.columns.append(column)
         if empty:
             raise ColumnError(
@@ -103,24 +106,27 @@ class Table:
             )
         return table
 
-    def transform(self, frame: pl.DataFrame) -> Tensor:
-        """Any rows with these columns to complete features ``(N, D)`` float32.
+    def transform(self, raw: RawTable) -> Iterator[Tensor]:
+        """Any rows with these columns to complete features ``(n, D)`` float32, some at a time.
 
         Raises:
             ColumnError: If columns are missing, or a value is not of its column's kind; rows count
                 from 1.
         """
-        absent = [column.name for column in self.columns if column.name not in frame.columns]
+        names = [column.name for column in self.columns]
+        absent = [name for name in names if name not in raw.columns]
         if absent:
-            close = nearest(absent[0], frame.columns)
+            close = nearest(absent[0], raw.columns)
             raise ColumnError(f"no column {', '.join(map(repr, absent))}{close}")
-        features = torch.empty(len(frame), len(self.feature_names))
-        position = 0
-        for column in self.columns:
-            for values in column.features(cleaned(frame[column.name], self._marks)):
-                features[:, position] = torch.from_numpy(values.to_numpy(writable=True))
-                position += 1
-        return features
+        for start, frame in raw.pieces(names):
+            features = torch.empty(len(frame), len(self.feature_names))
+            position = 0
+            for column in self.columns:
+                cells = cleaned(frame[column.name], self._marks)
+                for values in column.features(cells, first_row=start + 1):
+                    features[:, position] = torch.from_numpy(values.to_numpy(writable=True))
+                    position += 1
+            yield features
 
     @property
     def feature_names(self) -> list[str]:
@@ -144,21 +150,21 @@ class Table:
         return cls([Column(**column) for column in state["columns"]], state["missing_values"])
 
 
-_LEFT_OUT = "left out"
-
-
 def _describe(column: Column, values: pl.Series, forced: bool) -> Described:
     present = values.drop_nulls()
     distinct = present.n_unique()
+    constant = distinct == 1 < len(values) and not column.missing
+    free = column.kind == "category" and not forced and _is_free(distinct, len(present))
     use, warning = _use(column), ""
-    if distinct == 1 < len(values) and not column.missing:
-        use = f"{_LEFT_OUT}: constant"
-    elif column.kind == "category" and not forced and _is_free(distinct, len(present)):
-        use = f"{_LEFT_OUT}: free text or identifiers"
+    if constant:
+        use = "left out: constant"
+    elif free:
+        use = "left out: free text or identifiers"
         warning = f"{column.name!r} is {use}; if its values are levels, name it in `categorical`"
     elif present.dtype.is_integer() and _counts_rows(present):
         warning = f"{column.name!r} counts the rows, as an identifier does: name it in `ignore`?"
-    return Described(column.name, column.kind, values.null_count(), distinct, use, warning)
+    missing = values.null_count()
+    return Described(column.name, column.kind, missing, distinct, use, constant or free, warning)
 
 
 def _use(column: Column) -> str:

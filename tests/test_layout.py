@@ -66,8 +66,9 @@ ARROWS: dict[str, set[str]] = {
         "stage_metrics",
         "target_scaling",
     },
-    "datamodules": {"columns", "names", "scaling", "tables", "targets"},
-    "tables": {"columns", "names"},
+    "datamodules": {"columns", "names", "raw_table", "scaling", "tables", "targets"},
+    "tables": {"columns", "names", "raw_table"},
+    "raw_table": {"names"},
     "targets": {"columns"},
     "columns": set(),
     "networks": PLAIN | {"categories"},
@@ -128,9 +129,11 @@ INSIDE: dict[str, set[str]] = {
     "datamodules/class_folders": set(),
     "datamodules/image_files": {"expansion"},
     "datamodules/image_cache": {"class_folders"},
-    "datamodules/table_files": {"expansion"},
+    "datamodules/table_cache": set(),
+    "datamodules/table_files": {"expansion", "table_cache"},
+    "datamodules/table_rows": {"splits"},
     "datamodules/base": {"batches", "samples", "splits"},
-    "datamodules/table": {"base", "samples", "splits"},
+    "datamodules/table": {"base", "samples", "table_rows"},
 }
 
 

@@ -17,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from lit_course.datamodules import CSVDataModule, DataFrameDataModule
 from lit_course.modules import LinearRegressor, MLPClassifier
+from lit_course.raw_table import RawTable
 from lit_course.tables import MISSING, Table
 
 NOT_LEARNED = "ignore:'(note|id)' "
@@ -222,7 +223,8 @@ def test_predictions_survive_checkpoint_and_file(lit, tmp_path):
     with (run / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     model = MLPClassifier.load_from_checkpoint(run / "checkpoints/best.ckpt").eval()
-    x = Table.from_state(model.schema["table"]).transform(pl.read_csv(tmp_path / "new.csv"))
+    new = RawTable(pl.read_csv(tmp_path / "new.csv"))
+    [x] = Table.from_state(model.schema["table"]).transform(new)
     with torch.no_grad():
         p = model(x).softmax(1)
     assert [row["class_name"] for row in rows] == [["high", "low"][c] for c in p.argmax(1).tolist()]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import polars as pl
+from pathlib import Path
+
+from torch import Tensor
 
 from lit_course.datamodules.table import TableDataModule
-from lit_course.datamodules.table_files import read_table
+from lit_course.datamodules.table_cache import TableCache, identity
+from lit_course.datamodules.table_files import scan_table
+from lit_course.raw_table import RawTable
+from lit_course.tables import Table
 from lit_course.targets import Task
 
 
@@ -40,6 +45,8 @@ class CSVDataModule(TableDataModule):
         test_path: File of the test rows; else they are cut from ``path``.
         predict_path: File of new rows for ``predict``; it needs no target. A trained model needs no
             other file then.
+        cache_dir: For tables that do not fit in memory: a folder for copies that batches are read
+            from, with the same results. Processes of one machine share them, later runs find them.
         batch_size: Rows per batch of training; evaluation takes four times as many.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
@@ -67,6 +74,7 @@ class CSVDataModule(TableDataModule):
         val_path: str | None = None,
         test_path: str | None = None,
         predict_path: str | None = None,
+        cache_dir: str | None = None,
         batch_size: int = 64,
         val_size: int | float = 0.1,
         test_size: int | float = 0.1,
@@ -98,13 +106,21 @@ class CSVDataModule(TableDataModule):
         self.val_path = val_path
         self.test_path = test_path
         self.predict_path = predict_path
+        self.cache_dir = cache_dir
+        self._cache = None if cache_dir is None else TableCache(cache_dir)
 
-    def read(self) -> dict[str, pl.DataFrame]:
-        """Read the files."""
-        if self.only_predicts:
-            assert self.predict_path is not None
-            return {"predict": read_table(self.predict_path, self.marks)}
-        return {name: read_table(path, self.marks) for name, path in self._paths.items() if path}
+    def read(self) -> dict[str, RawTable]:
+        """Open the files."""
+        paths = {"predict": self.predict_path} if self.only_predicts else self._paths
+        return {name: scan_table(p, self.marks, self._cache) for name, p in paths.items() if p}
+
+    def hold(self, name: str, table: Table, raw: RawTable) -> Tensor:
+        """Features ``(N, D)`` of all rows, in memory, or with ``cache_dir`` on disk."""
+        if self._cache is None:
+            return super().hold(name, table, raw)
+        key = [identity(Path(self.describe(name)).expanduser()), self.marks, table.state_dict()]
+        shape = (len(raw), len(table.feature_names))
+        return self._cache.rows(key, shape, table.transform(raw))
 
     @property
     def _paths(self) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from lit_course.datamodules.table import TableDataModule
+from lit_course.raw_table import RawTable
 from lit_course.targets import Task
 
 
@@ -88,9 +89,10 @@ class DataFrameDataModule(TableDataModule):
         frames = {"train": frame, "val": val, "test": test, "predict": predict}
         self._frames = {name: given for name, given in frames.items() if given is not None}
 
-    def read(self) -> dict[str, pl.DataFrame]:
+    def read(self) -> dict[str, RawTable]:
         """Turn the frames into polars', without a copy where the memory's layout allows it."""
-        return {name: _polars(self.describe(name), frame) for name, frame in self._frames.items()}
+        frames = self._frames.items()
+        return {name: RawTable(_polars(self.describe(name), frame)) for name, frame in frames}
 
     def describe(self, name: str) -> str:
         """The argument's name."""

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lit_course.scaling import rows_per_piece
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -160,14 +162,19 @@ class Samples:
             )
 
     def _check_finite(self, what: str, values: Tensor, names: list[str] | None) -> None:
-        if not values.is_floating_point() or (finite := values.isfinite()).all():
+        if not values.is_floating_point():
             return
-        row, column = (~finite).nonzero()[0].tolist()
-        where = f"column {column}" if names is None else f"column {names[column]!r}"
-        raise ValueError(
-            f"{what} holds {float(values[row, column])} in row {row + self.first_row}, {where}: "
-            "values must be finite float32 numbers. Fill in or drop such rows."
-        )
+        first_row = self.first_row
+        for piece in torch.split(values, rows_per_piece(values.shape[1:])):
+            finite = piece.isfinite()
+            if not finite.all():
+                row, column = (~finite).nonzero()[0].tolist()
+                where = f"column {column}" if names is None else f"column {names[column]!r}"
+                raise ValueError(
+                    f"{what} holds {float(piece[row, column])} in row {first_row + row}, {where}: "
+                    "values must be finite float32 numbers. Fill in or drop such rows."
+                )
+            first_row += len(piece)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,25 +1,39 @@
-"""Read a CSV, TSV or Parquet file, or say in one line why not."""
+"""Tables in files: CSV, TSV and Parquet, read with polars."""
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
 from lit_course.datamodules.expansion import UnsoundFileError, check_expansion
+from lit_course.datamodules.table_cache import TableCache, identity
+from lit_course.raw_table import RawTable, reading
+
+T = TypeVar("T")
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_HEAD = 10_000  # rows that types are guessed from; a guess that fails is not kept
 
 
-def read_table(file: str, missing_values: Sequence[str] = ()) -> pl.DataFrame:
-    """Read a table with a header and at least one row.
+def scan_table(
+    file: str, missing_values: Sequence[str] = (), cache: TableCache | None = None
+) -> RawTable:
+    """Open a table with a header and at least one row.
+
+    A Parquet file is read as far as it is needed. Text is parsed once, into memory or, with a
+    cache, into a file on disk.
 
     Args:
         file: Path that ends in ``.csv``, ``.tsv`` or ``.parquet``.
         missing_values: Texts of a CSV or TSV file that stand for a missing value; a column of
             numbers and of these is read as numbers.
+        cache: Where a typed copy of text is kept; in memory if there is none.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -35,44 +49,78 @@ def read_table(file: str, missing_values: Sequence[str] = ()) -> pl.DataFrame:
         raise FileNotFoundError(f"No file {path} (looked from {Path.cwd()}).")
     try:
         if suffix == ".parquet":
-            table = _read_parquet(path)
+            table = RawTable(pl.scan_parquet(path, glob=False))
+            check_expansion(path, 8 * len(table) * len(table.columns))
         else:
-            table = _read_text(path, SEPARATORS[suffix], list(missing_values))
-    except pl.exceptions.NoDataError as error:
-        raise ValueError(f"{path} is empty: a header and rows are needed.") from error
+            table = _text(path, SEPARATORS[suffix], list(missing_values), cache)
     except UnsoundFileError:
         raise
-    # A damaged file may set off any error of polars, or a panic, which is no Exception even.
-    except (Exception, pl.exceptions.PanicException) as error:
-        reason = str(error).partition("\n")[0][:300] or type(error).__name__
-        raise ValueError(f"{path} cannot be read as a {suffix} table: {reason}.") from error
-    if table.is_empty():
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
+    if len(table) == 0:
         raise ValueError(f"{path} has a header but no rows.")
     return table
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
-    table = pl.scan_parquet(path)
-    num_values = table.select(pl.len()).collect().item() * len(table.collect_schema())
-    check_expansion(path, 8 * num_values)
-    return table.collect()
+def _text(path: Path, separator: str, marks: list[str], cache: TableCache | None) -> RawTable:
+    names = _header(path, separator)
+
+    def scan(rows_to_guess_from: int | None, rows: int | None = None) -> pl.LazyFrame:
+        return pl.scan_csv(
+            path,
+            separator=separator,
+            null_values=marks or None,
+            infer_schema_length=rows_to_guess_from,
+            n_rows=rows,
+            # polars leaves quotes within quotes of a header doubled.
+            with_column_names=lambda found: names if len(found) == len(names) else found,
+            glob=False,
+        )
+
+    def parse(keep: Callable[[pl.LazyFrame], T]) -> T:
+        # Types are of all rows: text in the last one must not surprise the first ten thousand.
+        with suppress(pl.exceptions.ComputeError):
+            head = scan(_HEAD, _HEAD).collect()
+            if all(column.null_count() < len(column) for column in head):
+                return keep(scan(_HEAD))
+        return keep(scan(None))
+
+    if cache is None:
+        table = RawTable(reading(lambda: parse(pl.LazyFrame.collect)))
+    else:
+        copy = cache.file(
+            [identity(path), separator, marks, pl.__version__],
+            ".arrow",
+            lambda partial: reading(lambda: parse(lambda frame: frame.sink_ipc(partial))),
+        )
+        table = RawTable(pl.scan_ipc(copy, glob=False))
+    if len(names) > 1 and table.column(table.columns[-1]).has_nulls():
+        _refuse_short_rows(path, separator, len(names))
+    return table
 
 
-def _read_text(path: Path, separator: str, marks: list[str]) -> pl.DataFrame:
-    # polars renames repeated columns silently, so the header is read as a row of its own first.
-    header = pl.read_csv(
-        path, separator=separator, has_header=False, n_rows=1, infer_schema_length=0
-    ).row(0)
+def _header(path: Path, separator: str) -> list[str]:
+    # polars renames repeated columns silently, so the header is read as a row of its own.
+    first = pl.scan_csv(
+        path, separator=separator, has_header=False, n_rows=1, infer_schema_length=0, glob=False
+    )
+    header = [name or "" for name in reading(first.collect).row(0)]
     repeated = [repr(name) for name, count in Counter(header).items() if count > 1]
     if repeated:
-        raise UnsoundFileError(
-            f"{path} has several columns of one name, {', '.join(repeated)}: rename them."
-        )
-    # Types are inferred from every row: text in the last one must not surprise the first thousand.
-    table = pl.read_csv(
-        path, separator=separator, infer_schema_length=None, null_values=marks or None
-    )
-    if len(header) == table.width:  # polars leaves quotes within quotes of a header doubled
-        names = zip(header, table.columns, strict=True)
-        table.columns = [found if said is None else said for said, found in names]
-    return table
+        raise ValueError(f"has several columns of one name, {', '.join(repeated)}: rename them.")
+    return header
+
+
+def _refuse_short_rows(path: Path, separator: str, width: int) -> None:
+    """Refuse what polars would fill with missing values: more likely a row was cut off."""
+    with (
+        path.open(newline="", encoding="utf-8", errors="replace") as file,
+        suppress(csv.Error),  # a field too long for it
+    ):
+        lines = csv.reader(file, delimiter=separator)
+        for fields in lines:
+            if 0 < len(fields) < width:
+                raise ValueError(
+                    f"has {len(fields)} values in line {lines.line_num} and {width} columns: "
+                    "correct it."
+                )

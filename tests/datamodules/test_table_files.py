@@ -1,7 +1,12 @@
 import polars as pl
 import pytest
 
-from lit_course.datamodules.table_files import read_table
+from lit_course.datamodules.table_files import scan_table
+
+
+def read(path) -> pl.DataFrame:
+    table = scan_table(str(path))
+    return pl.DataFrame([table.column(name) for name in table.columns])
 
 
 def test_reads_each_kind(tmp_path):
@@ -10,12 +15,12 @@ def test_reads_each_kind(tmp_path):
     table.write_csv(tmp_path / "t.TSV", separator="\t")
     table.write_parquet(tmp_path / "t.parquet")
     for name in ("t.csv", "t.TSV", "t.parquet"):
-        assert read_table(str(tmp_path / name)).equals(table)
+        assert read(tmp_path / name).equals(table)
 
 
 def test_text_in_the_last_row_is_text(tmp_path):
     (tmp_path / "t.csv").write_text("a\n" + "1\n" * 3000 + "x\n")
-    assert read_table(str(tmp_path / "t.csv"))["a"].dtype == pl.String
+    assert read(tmp_path / "t.csv")["a"].dtype == pl.String
 
 
 @pytest.mark.parametrize(
@@ -24,19 +29,36 @@ def test_text_in_the_last_row_is_text(tmp_path):
         ("t.csv", b"", "t.csv is empty"),
         ("t.csv", b"a,b\n", "t.csv has a header but no rows"),
         ("t.csv", b"a,b,a\n1,2,3\n", "t.csv has several columns of one name, 'a': rename them"),
-        ("t.csv", b"a,b\n1,2,3\n", "t.csv cannot be read as a .csv table: found more fields"),
-        ("t.csv", b"a,b\n1,\xff\xfe\n", "t.csv cannot be read as a .csv table: invalid utf-8"),
-        ("t.parquet", b"junk", "t.parquet cannot be read as a .parquet table"),
+        ("t.csv", b"a,b\n1,2\n3\n4,5\n", "t.csv has 1 values in line 3 and 2 columns"),
+        ("t.csv", b'a,b\n"1\n1",2\n3\n4,5\n', "t.csv has 1 values in line 4 and 2 columns"),
+        ("t.csv", b"a,b\n1,2,3\n", "t.csv cannot be read as a table: found more fields"),
+        ("t.csv", b"a,b\n1,\xff\xfe\n", "t.csv cannot be read as a table: invalid utf-8"),
+        ("t.parquet", b"junk", "t.parquet cannot be read as a table"),
         ("t.xlsx", b"", r"t.xlsx must end in .csv, .tsv or .parquet, found '.xlsx'"),
     ],
 )
 def test_refuses(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
-        read_table(str(tmp_path / name))
+        read(tmp_path / name)
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_refuses_what_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No file .*none\.csv"):
-        read_table(str(tmp_path / "none.csv"))
+        read(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1"] * 20_000 + ["x"], pl.String),
+        (["1"] * 20_000 + ["0.5"], pl.Float64),
+        ([""] * 20_000 + ["1"], pl.Int64),
+        (["true"] * 20_000 + ["maybe"], pl.String),
+    ],
+)
+def test_types_are_of_all_rows(tmp_path, cells, expected):
+    """The first ten thousand rows only give a guess."""
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{cell},1\n" for cell in cells))
+    assert read(tmp_path / "t.csv")["a"].dtype == expected

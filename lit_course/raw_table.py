@@ -1,0 +1,82 @@
+"""A table of raw columns that need not be in memory: read a column, or some rows, at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import polars as pl
+
+from lit_course.names import nearest
+
+T = TypeVar("T")
+
+_VALUES_PER_PIECE = 2**23  # 64 MB of numbers
+_MIN_ROWS = 2**14  # of fewer, a wide table's pieces would be too many
+
+
+class RawTable:
+    """Columns as they come, with their names and types.
+
+    Args:
+        frame: A frame in memory, or a file that is only scanned.
+
+    Raises:
+        ValueError: Here or later, if what is scanned can't be read.
+    """
+
+    def __init__(self, frame: pl.DataFrame | pl.LazyFrame) -> None:
+        self._frame = frame
+        self._schema = reading(frame.lazy().collect_schema)
+        self._length: int = _collected(frame.lazy().select(pl.len())).item()
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self._schema.names()
+
+    def column(self, name: str) -> pl.Series:
+        """All values of a column.
+
+        Raises:
+            ValueError: If there is none of this name.
+        """
+        if name not in self._schema:
+            raise ValueError(f"no column {name!r}{nearest(name, self.columns)}")
+        if isinstance(self._frame, pl.DataFrame):
+            return self._frame.get_column(name)
+        return _collected(self._frame.select(pl.col(name))).get_column(name)
+
+    def pieces(self, columns: Sequence[str]) -> Iterator[tuple[int, pl.DataFrame]]:
+        """All rows in their order, some at a time: the number of the first one, and the rows.
+
+        Args:
+            columns: The columns to read, of those that are there.
+        """
+        rows = max(_MIN_ROWS, _VALUES_PER_PIECE // max(1, len(columns)))
+        chosen = self._frame.select(columns)
+        for start in range(0, len(self), rows):
+            yield start, _collected(chosen.slice(start, rows))
+
+
+def _collected(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    return frame if isinstance(frame, pl.DataFrame) else reading(frame.collect)
+
+
+def reading(read: Callable[[], T]) -> T:
+    """Let polars read.
+
+    Raises:
+        ValueError: If it can't.
+    """
+    try:
+        return read()
+    except pl.exceptions.NoDataError as error:
+        raise ValueError("is empty: a header and rows are needed.") from error
+    # A damaged file may set off any error of polars, or a panic, which is no Exception even.
+    except (Exception, pl.exceptions.PanicException) as error:
+        reason = str(error).partition("\n")[0][:300] or type(error).__name__
+        raise ValueError(f"cannot be read as a table: {reason}.") from error
