@@ -58,6 +58,14 @@ def loaders_as_they_were(loader_methods):
             delattr(DataLoader, f"__old{name}")
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """What a test draws depends on no test before it, in whichever process that was."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
