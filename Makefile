@@ -13,14 +13,14 @@ run: $(VENV)/installed
 	@echo "Go on, on images:     $(BIN)/lit-course fit --config configs/mlp_fashion_mnist.yaml"
 
 test: lint types
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/pytest -n auto -m "not slow"
 
 test-all: lint types
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto
 
 # At the lowest version of every dependency that pyproject.toml allows, in a venv of its own.
 test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/pytest -n auto --dist loadfile -m "not slow"
+	$(LOWEST)/bin/pytest -n auto -m "not slow"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -1,39 +1,69 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests.
 
+Nothing heavy is imported here: the process that hands tests out to others reads this file too.
+"""
+
+import gc
 import os
-import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from lightning.pytorch import Callback
 from PIL import Image
-from torch.utils.data import DataLoader
-
-from lit_course.cli import main
-from lit_course.trainer_cli import TrainerCLI
 
 # Two workers share two cores; threads of their own on top of that make tiny layers ten times
-# slower.
-torch.set_num_threads(1)
+# slower. It is read when torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
-_LOADER = {name: value for name, value in vars(DataLoader).items() if name.startswith("__")}
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported stays: to look for garbage in it costs seconds, now and in every test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Some libraries complain of what is never freed."""
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def loader_methods() -> dict[str, object]:
+    """The special methods of ``DataLoader``, before anybody patches them."""
+    from torch.utils.data import DataLoader
+
+    return {name: value for name, value in vars(DataLoader).items() if name.startswith("__")}
 
 
 @pytest.fixture(autouse=True)
-def loaders_as_they_were():
+def loaders_as_they_were(loader_methods):
     """Lightning patches ``DataLoader`` around a loader hook, and leaves it so if the hook fails."""
+    from torch.utils.data import DataLoader
+
     yield
     for name in ("__init__", "__setattr__", "__delattr__"):
-        if vars(DataLoader).get(name) is not _LOADER.get(name):
-            if name in _LOADER:
-                setattr(DataLoader, name, _LOADER[name])
+        if vars(DataLoader).get(name) is not loader_methods.get(name):
+            if name in loader_methods:
+                setattr(DataLoader, name, loader_methods[name])
             else:
                 delattr(DataLoader, name)
         if f"__old{name}" in vars(DataLoader):
             delattr(DataLoader, f"__old{name}")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """What a test draws depends on no test before it, in whichever process that was."""
+    import torch
+
+    torch.manual_seed(0)
 
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -72,6 +102,7 @@ class Done:
 @pytest.fixture
 def lit(tmp_path, capsys):
     """``lit-course`` in this process: ``lit("fit", "--model", ...)``, runs below ``tmp_path``."""
+    from lit_course.cli import main
 
     def run(*args: object) -> Done:
         capsys.readouterr()
@@ -100,30 +131,13 @@ def fit(lit, tmp_path):
     return run
 
 
-class Kick(Callback):
-    """Sends this process a signal in the middle of a batch, or of a validation."""
-
-    def __init__(self, step: int, validation: bool = False) -> None:
-        self.step = step
-        self.validation = validation
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.fit_loop.total_batch_idx == self.step and not self.validation:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def on_validation_start(self, trainer, pl_module):
-        if (
-            self.validation
-            and not trainer.sanity_checking
-            and trainer.fit_loop.total_batch_idx >= self.step
-        ):
-            self.validation, self.step = False, -1
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 @pytest.fixture
 def kicked(monkeypatch):
     """Put a ``Kick`` beside the callbacks of the next commands."""
+    from kick import Kick
+
+    from lit_course.trainer_cli import TrainerCLI
+
     ours = TrainerCLI._callbacks
 
     def kick(*args, **kwargs):

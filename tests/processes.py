@@ -1,4 +1,7 @@
-"""Real processes that run ``lit-course``, forked from a server that has imported it once."""
+"""Real processes that run ``lit-course``, forked from a server that has imported it once.
+
+Tests that start them are of one group, ``in_one_worker``, so that there is one such server.
+"""
 
 import ctypes
 import multiprocessing
@@ -9,11 +12,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 
 from lit_course.cli import main
+from lit_course.processes import local_rank
 
+in_one_worker = pytest.mark.xdist_group("processes")
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["processes", "lit_course.trainer_cli"])
 
@@ -35,6 +42,7 @@ def _run(args: list[str], log: str, environment: dict[str, str], file_limit: int
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ.update(environment)
+    rank_zero_only.rank = local_rank()  # Lightning asks when it is imported, which was before
     torch.set_num_threads(1)
     _leave_root()
     if file_limit is not None:
@@ -53,6 +61,14 @@ def _leave_root() -> None:
         assert libc.capget(header, rights) == 0
         rights[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of the effective ones
         assert libc.capset(header, rights) == 0
+
+
+def run_script(script: str, seconds: float = 60, **variables: object) -> int:
+    """Run Python code in a process of its own; returns its exit status."""
+    process = _context.Process(target=exec, args=(script, variables))
+    process.start()
+    process.join(seconds)
+    return -1 if process.exitcode is None else process.exitcode
 
 
 class Command:

@@ -10,10 +10,13 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from socket import socket
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 import torch
+from processes import Command, in_one_worker
 
 from lit_course.console import quiet
 
@@ -60,6 +63,31 @@ def start(command):
     return run
 
 
+@pytest.fixture
+def forked(tmp_path, monkeypatch):
+    """Run ``lit-course`` in two processes that somebody else has started, as torchrun does."""
+    monkeypatch.chdir(tmp_path)
+    logs = tmp_path.parent / f"{tmp_path.name}-logs"
+
+    def run(*args: object, processes: int) -> SimpleNamespace:
+        logs.mkdir()
+        with socket() as any_port:
+            any_port.bind(("localhost", 0))
+            port = str(any_port.getsockname()[1])
+        cluster = {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
+        many = ("--trainer.accelerator", "cpu", "--trainer.strategy", "ddp")
+        options = (*args, *many, "--trainer.devices", processes)
+        commands = [
+            Command(logs / str(rank), *options, LOCAL_RANK=str(rank), **cluster)
+            for rank in range(processes)
+        ]
+        statuses = [command.status() for command in commands]
+        said = "".join(command.log.read_text() for command in commands)
+        return SimpleNamespace(returncode=max(statuses), stdout=said, stderr=said)
+
+    return run
+
+
 def metrics(run: Path, verb: str) -> dict[str, float]:
     return json.loads((run / f"{verb}_metrics.json").read_text())
 
@@ -85,13 +113,16 @@ def assert_trains_alike(run: Path, one: Path) -> None:
 RAGGED = (*DIGITS, "--data.val_size", 271, "--model.class_weights", "balanced")
 
 
-def test_two_processes_train_and_test_as_one(start, lit, tmp_path):
+@in_one_worker
+@pytest.mark.parametrize("how", ["forked", pytest.param("start", marks=pytest.mark.slow)])
+def test_two_processes_train_and_test_as_one(request, lit, tmp_path, how):
+    start = request.getfixturevalue(how)
     fit = ("fit", *MODEL, *RAGGED, "--trainer.max_epochs", 2, "--test_best", "true")
     done = start(*fit, "--data.batch_size", 32, "--name", "two", processes=2)
     assert done.returncode == 0, done.stderr
     own = "training in Lightning's own loop: strategy DDPStrategy\n"
-    assert done.stderr == own
-    for said in ("samples     1,425 train", "epoch 2/2", "test/auroc", "run: lightning_logs"):
+    assert done.stderr == own or how == "forked"  # whose log is one
+    for said in (own, "samples     1,425 train", "epoch 2/2", "test/auroc", "run: lightning_logs"):
         assert done.stdout.count(said) == 1, said
     run = tmp_path / "lightning_logs/two/version_0"
     assert {path.name for path in (tmp_path / "lightning_logs").rglob("version_*")} == {"version_0"}

@@ -12,7 +12,9 @@ import torch
 from attacks.archives import archive, edited, records
 from attacks.corpus import CORPUS
 from attacks.victim import MEGABYTES, SECONDS, Ended, Victim
+from processes import in_one_worker
 
+pytestmark = in_one_worker
 DIGITS = ("--data", "DigitsDataModule")
 VERBS = ("test", "predict", "validate", "fit")
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from processes import Command
+from processes import Command, in_one_worker
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_resume import assert_same_run
 
 from lit_course import DigitsDataModule, MLPClassifier
 from lit_course.callbacks import RunProgress
 
+pytestmark = in_one_worker
 FIT = ("fit", "--model", "MLPClassifier", "--data", "DigitsDataModule", "--name", "run")
 SMALL = (*FIT, "--model.hidden_features", "[32]", "--data.batch_size", "256")
 # Thirteen megabytes with Adam's state.

@@ -31,7 +31,9 @@ class Victim:
 
     def __init__(self) -> None:
         self.context = get_context("forkserver")
-        self.context.set_forkserver_preload(["attacks.victim", "lit_course.trainer_cli"])
+        self.context.set_forkserver_preload(
+            ["attacks.victim", "processes", "lit_course.trainer_cli"]
+        )
         self._start()
 
     def _start(self) -> None:

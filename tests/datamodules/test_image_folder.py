@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from processes import Command
+from processes import Command, in_one_worker
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import PILToTensor
 
@@ -272,6 +272,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(flowers, caplog):
     assert not path.exists()
 
 
+@in_one_worker
 @pytest.mark.slow
 def test_a_folder_that_may_not_be_written_is_no_error(flowers, tmp_path):
     closed = tmp_path / "closed"

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from processes import in_one_worker, run_script
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 from torchmetrics import MetricCollection
@@ -469,22 +470,31 @@ def test_checkpoints_are_plain_and_hold_no_metric(checkpoints):
 
 FRESH = """
 import sys
+for name in [name for name in sys.modules if name.startswith("lit_course")]:
+    del sys.modules[name]
 sys.modules["jsonargparse"] = None  # what only the command line needs
 import torch
 from lit_course import LinearRegressor, MLPClassifier, MLPRegressor
 models = (MLPClassifier, LinearRegressor, MLPRegressor)
-for model, (x, answers) in zip(models, torch.load(sys.argv[1])):
-    loaded = model.load_from_checkpoint(sys.argv[2] + f"/{model.__name__}.ckpt").eval()
+for model, (x, answers) in zip(models, torch.load(folder + "/answers.pt"), strict=True):
+    loaded = model.load_from_checkpoint(folder + f"/{model.__name__}.ckpt").eval()
     assert torch.equal(loaded(x), answers), model
 """
 
 
-def test_checkpoints_load_in_a_fresh_process_without_arguments(checkpoints, tmp_path):
+def in_a_new_interpreter(script: str, folder: str) -> int:
+    command = [sys.executable, "-c", f"folder = {folder!r}\n{script}"]
+    return subprocess.run(command, check=False).returncode
+
+
+@in_one_worker
+@pytest.mark.parametrize(
+    "run", [run_script, pytest.param(in_a_new_interpreter, marks=pytest.mark.slow)]
+)
+def test_checkpoints_load_in_a_fresh_process_without_arguments(checkpoints, tmp_path, run):
     answers = [(data[0], model(data[0]).detach()) for model, data, _ in checkpoints]
     torch.save(answers, tmp_path / "answers.pt")
-    command = [sys.executable, "-c", FRESH, str(tmp_path / "answers.pt"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert run(FRESH, folder=str(tmp_path)) == 0
 
 
 def test_the_checkpoint_of_another_class_is_refused(checkpoints, make_trainer, loader):
