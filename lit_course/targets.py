@@ -111,7 +111,8 @@ def numbers(column: pl.Series) -> pl.Series:
     parsed = column.cast(pl.Float64, strict=False)
     if (parsed.is_null() & column.is_not_null()).any():
         return column
-    return parsed.cast(pl.Int64) if (parsed == parsed.round()).all() else parsed
+    whole = parsed.cast(pl.Int64, strict=False)
+    return whole if whole.eq_missing(parsed).all() else parsed
 
 
 def _looks_like_classes(column: pl.Series) -> bool:

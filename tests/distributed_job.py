@@ -8,16 +8,18 @@ import csv
 import json
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from lit_course import ArrayDataModule, LinearRegressor, MLPClassifier, MLPRegressor
+from lit_course import ArrayDataModule, CSVDataModule, LinearRegressor, MLPClassifier, MLPRegressor
 from lit_course.callbacks import PredictionFile, StopEarly
 
 RANK, WORLD = (
@@ -216,6 +218,32 @@ def predictions_of_a_foreign_loader() -> dict[str, Any]:
     return {"predictions": [float(row["prediction"]) for row in rows]}
 
 
+def table_on_disk() -> dict[str, Any]:
+    """Alone it is in memory; several processes share a copy that one of them makes."""
+    x, y = samples(167)
+    folder = Path(sys.argv[1])
+    path = folder / f"table{WORLD}.csv"
+    if RANK == 0:
+        columns = {f"x{i}": x[:, i].tolist() for i in range(4)}
+        written = folder / "written.csv"
+        pl.DataFrame({**columns, "level": ["abc"[i] for i in y], "kind": y}).write_csv(written)
+        written.rename(path)
+    while not path.exists():
+        time.sleep(0.01)
+    data = CSVDataModule(
+        str(path),
+        "kind",
+        batch_size=GLOBAL_BATCH // WORLD,
+        cache_dir=str(folder / "cache") if WORLD > 1 else None,
+    )
+    model = MLPClassifier(hidden_features=[8], optimizer="SGD", lr=0.1)
+    runner = trainer(max_epochs=3)
+    runner.fit(model, datamodule=data)
+    if RANK == 0 and WORLD > 1:
+        assert sorted(file.suffix for file in (folder / "cache").iterdir()) == [".arrow", ".npy"]
+    return found(model, runner)
+
+
 CASES: list[Callable[[], dict[str, Any]]] = [
     penalties_and_accumulated_gradients,
     lbfgs,
@@ -226,6 +254,7 @@ CASES: list[Callable[[], dict[str, Any]]] = [
     more_processes_than_rows,
     plateau_and_early_stopping,
     predictions_of_a_foreign_loader,
+    table_on_disk,
 ]
 
 if __name__ == "__main__":

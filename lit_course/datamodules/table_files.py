@@ -104,7 +104,10 @@ def _header(path: Path, separator: str) -> list[str]:
     first = pl.scan_csv(
         path, separator=separator, has_header=False, n_rows=1, infer_schema_length=0, glob=False
     )
-    header = [name or "" for name in reading(first.collect).row(0)]
+    lines = reading(first.collect).rows()
+    if not lines:
+        raise ValueError("has no line that ends: is a quote not closed?")
+    header = [name or "" for name in lines[0]]
     repeated = [repr(name) for name, count in Counter(header).items() if count > 1]
     if repeated:
         raise ValueError(f"has several columns of one name, {', '.join(repeated)}: rename them.")

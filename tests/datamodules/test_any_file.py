@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 
 from lit_course import CSVDataModule, MLPClassifier, MLPRegressor
-from lit_course.datamodules.table_files import read_table
+from lit_course.datamodules.table_files import scan_table
 
 NAMES = st.one_of(
     st.sampled_from(["", " ", "größe", "a b", 'say "x"', "a,b", "a\tb", "two\nlines", "0", "null"]),
@@ -211,9 +211,11 @@ def test_the_honest_file_is_trained_on(tmp_path):
 def test_what_spreadsheets_write_is_the_same_table(tmp_path, accident):
     path = tmp_path / "table.csv"
     path.write_text(HONEST)
-    expected = read_table(str(path))
+    expected = scan_table(str(path))
     path.write_bytes(accident(HONEST.encode(), 0))
-    assert read_table(str(path)).equals(expected)
+    found = scan_table(str(path))
+    assert found.columns == expected.columns
+    assert all(found.column(name).equals(expected.column(name)) for name in found.columns)
 
 
 def test_latin_1_is_refused_by_its_name(tmp_path):
@@ -221,10 +223,6 @@ def test_latin_1_is_refused_by_its_name(tmp_path):
     assert not ends_well(tmp_path / "table.csv")
 
 
-@pytest.mark.xfail(
-    reason="targets.py casts these to int64",
-    raises=pl.exceptions.InvalidOperationError,
-)
 def test_targets_beyond_int64_are_a_regression(tmp_path):
     rows = "".join(f'{i}," {i + 1}e30"\n' for i in range(20))
     (tmp_path / "table.csv").write_text("a,y\n" + rows)
