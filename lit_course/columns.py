@@ -178,8 +178,10 @@ def cleaned(values: pl.Series, marks: Sequence[str]) -> pl.Series:
         marks: Texts that stand for a missing value; NaN always does.
 
     Returns:
-        Text stripped of spaces around it, missing values as null.
+        Text stripped of spaces around it, decimals as floats, missing values as null.
     """
+    if values.dtype.is_decimal():
+        return values.cast(pl.Float64)
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
     if values.dtype == pl.String:

@@ -66,11 +66,11 @@ def _collected(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     return frame if isinstance(frame, pl.DataFrame) else reading(frame.collect)
 
 
-def reading(read: Callable[[], T]) -> T:
+def reading(read: Callable[[], T], failed: str = "cannot be read as a table") -> T:
     """Let polars read.
 
     Raises:
-        ValueError: If it can't.
+        ValueError: If it can't; what has failed, and why.
     """
     try:
         return read()
@@ -79,4 +79,4 @@ def reading(read: Callable[[], T]) -> T:
     # A damaged file may set off any error of polars, or a panic, which is no Exception even.
     except (Exception, pl.exceptions.PanicException) as error:
         reason = str(error).partition("\n")[0][:300] or type(error).__name__
-        raise ValueError(f"cannot be read as a table: {reason}.") from error
+        raise ValueError(f"{failed}: {reason}.") from error

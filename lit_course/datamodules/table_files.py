@@ -88,12 +88,13 @@ def _text(path: Path, separator: str, marks: list[str], cache: TableCache | None
     if cache is None:
         table = RawTable(reading(lambda: parse(pl.LazyFrame.collect)))
     else:
+        failed = f"cannot be read into {cache.folder}"
         copy = cache.file(
             [identity(path), separator, marks, pl.__version__],
-            ".arrow",
-            lambda partial: reading(lambda: parse(lambda frame: frame.sink_ipc(partial))),
+            ".parquet",
+            lambda partial: reading(lambda: parse(lambda f: f.sink_parquet(partial)), failed),
         )
-        table = RawTable(pl.scan_ipc(copy, glob=False))
+        table = RawTable(pl.scan_parquet(copy, glob=False))
     if len(names) > 1 and table.column(table.columns[-1]).has_nulls():
         _refuse_short_rows(path, separator, len(names))
     return table

@@ -77,7 +77,7 @@ def test_copies_are_made_once_until_the_file_changes(tmp_path):
     path = write(tmp_path / "t.csv")
     loaded(path, tmp_path / "cache")
     first = copies(tmp_path / "cache")
-    assert sorted(Path(name).suffix for name in first) == [".arrow", ".npy"]
+    assert sorted(Path(name).suffix for name in first) == [".npy", ".parquet"]
     loaded(path, tmp_path / "cache")
     assert copies(tmp_path / "cache") == first
     write(path, rows=ROWS + 1)
@@ -120,7 +120,8 @@ def files_of_at_most(nbytes: int):
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 def test_a_full_disk_leaves_nothing_behind(tmp_path, name):
     path = write(tmp_path / name, 5000)
-    with files_of_at_most(20_000), pytest.raises((OSError, ValueError), match="File too large"):
+    failed = "cannot be read into .*cache: |File too large"
+    with files_of_at_most(20_000), pytest.raises((OSError, ValueError), match=failed):
         loaded(path, tmp_path / "cache")
     assert copies(tmp_path / "cache") == {}
 
