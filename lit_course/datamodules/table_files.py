@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -44,7 +46,8 @@ def read_table(file: str, missing_values: Sequence[str] = ()) -> pl.DataFrame:
         raise
     # A damaged file may set off any error of polars, or a panic, which is no Exception even.
     except (Exception, pl.exceptions.PanicException) as error:
-        reason = str(error).partition("\n")[0][:300] or type(error).__name__
+        found = _first_fault(path, SEPARATORS[suffix]) if suffix in SEPARATORS else None
+        reason = found or str(error).partition("\n")[0][:300] or type(error).__name__
         raise ValueError(f"{path} cannot be read as a {suffix} table: {reason}.") from error
     if table.is_empty():
         raise ValueError(f"{path} has a header but no rows.")
@@ -63,7 +66,7 @@ def _read_text(path: Path, separator: str, marks: list[str]) -> pl.DataFrame:
     header = pl.read_csv(
         path, separator=separator, has_header=False, n_rows=1, infer_schema_length=0
     ).row(0)
-    repeated = [repr(name) for name, count in Counter(header).items() if count > 1]
+    repeated = [repr(name or "") for name, count in Counter(header).items() if count > 1]
     if repeated:
         raise UnsoundFileError(
             f"{path} has several columns of one name, {', '.join(repeated)}: rename them."
@@ -76,3 +79,28 @@ def _read_text(path: Path, separator: str, marks: list[str]) -> pl.DataFrame:
         names = zip(header, table.columns, strict=True)
         table.columns = [found if said is None else said for said, found in names]
     return table
+
+
+def _first_fault(path: Path, separator: str) -> str | None:
+    """Where a file of text is none, or a row too long, which polars does not say; None if nowhere.
+
+    It reads the file slowly, a line at a time.
+    """
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                byte = f"{line[error.start]:#04x}"
+                return f"line {number} is not UTF-8, it holds byte {byte}: save it as UTF-8"
+    with path.open(encoding="utf-8", newline="") as text, suppress(csv.Error):
+        rows = csv.reader(text, delimiter=separator)
+        names = next(rows)
+        for number, row in enumerate(rows, 1):
+            if len(row) > len(names):
+                quote = "; quote values that hold one" if len(names) > 1 else ""
+                return (
+                    f"row {number} has {len(row)} values and the header {len(names)}, by "
+                    f"{separator!r}{quote}"
+                )
+    return None
