@@ -13,6 +13,8 @@ import polars as pl
 from lit_course.datamodules.expansion import UnsoundFileError, check_expansion
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+# polars would unpack what begins so, whatever it grows to: gzip, zstd, zlib.
+COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x9c", b"x\xda")
 
 
 def read_table(file: str, missing_values: Sequence[str] = ()) -> pl.DataFrame:
@@ -62,6 +64,9 @@ def _read_parquet(path: Path) -> pl.DataFrame:
 
 
 def _read_text(path: Path, separator: str, marks: list[str]) -> pl.DataFrame:
+    with path.open("rb") as file:
+        if file.read(4).startswith(COMPRESSED):
+            raise UnsoundFileError(f"{path} is compressed: unpack it first.")
     # polars renames repeated columns silently, so the header is read as a row of its own first.
     header = pl.read_csv(
         path, separator=separator, has_header=False, n_rows=1, infer_schema_length=0

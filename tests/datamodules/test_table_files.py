@@ -1,3 +1,6 @@
+import gzip
+import zlib
+
 import polars as pl
 import pytest
 
@@ -29,6 +32,8 @@ def test_text_in_the_last_row_is_text(tmp_path):
         ("t.tsv", b"a\tb\n1\t2\t3\n", r"row 1 has 3 values and the header 2, by '\\t'"),
         ("t.csv", b"a;b\n1,5;2\n", "row 1 has 2 values and the header 1, by ','"),
         ("t.csv", b"a,b\n1,\xff\xfe\n", "line 2 is not UTF-8, it holds byte 0xff: save it as"),
+        ("t.csv", gzip.compress(b"a,b\n1,2\n"), "t.csv is compressed: unpack it first"),
+        ("t.csv", zlib.compress(b"a,b\n1,2\n"), "t.csv is compressed: unpack it first"),
         ("t.parquet", b"junk", "t.parquet cannot be read as a .parquet table"),
         ("t.xlsx", b"", r"t.xlsx must end in .csv, .tsv or .parquet, found '.xlsx'"),
     ],
