@@ -282,11 +282,14 @@ ROWS = "a,b,y\n" + "".join(f"{i},{i % 7},{2 * i}\n" for i in range(20))
 TABLES = {
     "not there": (None, ["table.csv"]),
     "a folder": (Path, ["table.csv", "folder"]),
-    "not UTF-8": (ROWS.encode("utf-16"), ["table.csv", "utf-8"]),
-    "not text": (bytes(range(256)), ["table.csv", "utf-8"]),
+    "not UTF-8": (ROWS.encode("utf-16"), ["table.csv", "UTF-8"]),
+    "not text": (bytes(range(256)), ["table.csv", "UTF-8"]),
     "one name twice": (ROWS.replace("a,b", "a,a", 1), ["'a'", "rename"]),
     "only the target": ("y\n1\n2\n", ["feature", "y"]),
-    "more cells than names": (ROWS.replace("5,5,10", "5,5,10,1"), ["table.csv", "more fields"]),
+    "more cells than names": (
+        ROWS.replace("5,5,10", "5,5,10,1"),
+        ["table.csv", "row 6 has 4 values"],
+    ),
     "a column of NaN": (re.sub(r",\d+,", ",NaN,", ROWS), ["no value", "'b'", "ignore"]),
     "a column of nothing": (re.sub(r",\d+,", ",,", ROWS), ["no value", "'b'", "ignore"]),
     "above float32": (ROWS.replace("5,5,", "5,1e39,"), ["1e+39", "row 6", "'b'", "float32"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ import polars as pl
 
 from lit_course.datamodules.expansion import UnsoundFileError, check_expansion
 from lit_course.datamodules.table_cache import TableCache, identity
+from lit_course.datamodules.text_faults import is_compressed, no_utf8, ragged_row
 from lit_course.raw_table import RawTable, reading
 
 T = TypeVar("T")
@@ -56,13 +56,17 @@ def scan_table(
     except UnsoundFileError:
         raise
     except ValueError as error:
-        raise ValueError(f"{path} {error}") from error
+        fault = suffix in SEPARATORS and (no_utf8(path) or ragged_row(path, SEPARATORS[suffix]))
+        reason = f"cannot be read as a table: {fault}." if fault else error
+        raise ValueError(f"{path} {reason}") from error
     if len(table) == 0:
         raise ValueError(f"{path} has a header but no rows.")
     return table
 
 
 def _text(path: Path, separator: str, marks: list[str], cache: TableCache | None) -> RawTable:
+    if is_compressed(path):
+        raise UnsoundFileError(f"{path} is compressed: unpack it first.")
     names = _header(path, separator)
 
     def scan(rows_to_guess_from: int | None, rows: int | None = None) -> pl.LazyFrame:
@@ -95,8 +99,11 @@ def _text(path: Path, separator: str, marks: list[str], cache: TableCache | None
             lambda partial: reading(lambda: parse(lambda f: f.sink_parquet(partial)), failed),
         )
         table = RawTable(pl.scan_parquet(copy, glob=False))
+    # Rows that were cut short look like missing values at their end.
     if len(names) > 1 and table.column(table.columns[-1]).has_nulls():
-        _refuse_short_rows(path, separator, len(names))
+        fault = ragged_row(path, separator)
+        if fault is not None:
+            raise UnsoundFileError(f"{path} cannot be read as a table: {fault}.")
     return table
 
 
@@ -111,20 +118,7 @@ def _header(path: Path, separator: str) -> list[str]:
     header = [name or "" for name in lines[0]]
     repeated = [repr(name) for name, count in Counter(header).items() if count > 1]
     if repeated:
-        raise ValueError(f"has several columns of one name, {', '.join(repeated)}: rename them.")
+        raise UnsoundFileError(
+            f"{path} has several columns of one name, {', '.join(repeated)}: rename them."
+        )
     return header
-
-
-def _refuse_short_rows(path: Path, separator: str, width: int) -> None:
-    """Refuse what polars would fill with missing values: more likely a row was cut off."""
-    with (
-        path.open(newline="", encoding="utf-8", errors="replace") as file,
-        suppress(csv.Error),  # a field too long for it
-    ):
-        lines = csv.reader(file, delimiter=separator)
-        for fields in lines:
-            if 0 < len(fields) < width:
-                raise ValueError(
-                    f"has {len(fields)} values in line {lines.line_num} and {width} columns: "
-                    "correct it."
-                )

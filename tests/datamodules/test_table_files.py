@@ -1,3 +1,6 @@
+import gzip
+import zlib
+
 import polars as pl
 import pytest
 
@@ -29,10 +32,15 @@ def test_text_in_the_last_row_is_text(tmp_path):
         ("t.csv", b"", "t.csv is empty"),
         ("t.csv", b"a,b\n", "t.csv has a header but no rows"),
         ("t.csv", b"a,b,a\n1,2,3\n", "t.csv has several columns of one name, 'a': rename them"),
-        ("t.csv", b"a,b\n1,2\n3\n4,5\n", "t.csv has 1 values in line 3 and 2 columns"),
-        ("t.csv", b'a,b\n"1\n1",2\n3\n4,5\n', "t.csv has 1 values in line 4 and 2 columns"),
-        ("t.csv", b"a,b\n1,2,3\n", "t.csv cannot be read as a table: found more fields"),
-        ("t.csv", b"a,b\n1,\xff\xfe\n", "t.csv cannot be read as a table: invalid utf-8"),
+        ("t.csv", b"a,b\n1,2\n3\n4,5\n", "row 2 has 1 values and the header 2, by ','"),
+        ("t.csv", b'a,b\n"1\n1",2\n\n3\n4,5\n', "row 3 has 1 values and the header 2, by ','"),
+        ("t.csv", b"a,,\n1,2,3\n", "t.csv has several columns of one name, '': rename them"),
+        ("t.csv", b'a,b\n"1\n",2\n1,2,3\n', "row 2 has 3 values and the header 2, by ','; quote"),
+        ("t.tsv", b"a\tb\n1\t2\t3\n", r"row 1 has 3 values and the header 2, by '\\t'"),
+        ("t.csv", b"a;b\n1,5;2\n", "row 1 has 2 values and the header 1, by ','"),
+        ("t.csv", b"a,b\n1,\xff\xfe\n", "line 2 is not UTF-8, it holds byte 0xff: save it as"),
+        ("t.csv", gzip.compress(b"a,b\n1,2\n", mtime=0), "t.csv is compressed: unpack it first"),
+        ("t.csv", zlib.compress(b"a,b\n1,2\n"), "t.csv is compressed: unpack it first"),
         ("t.parquet", b"junk", "t.parquet cannot be read as a table"),
         ("t.xlsx", b"", r"t.xlsx must end in .csv, .tsv or .parquet, found '.xlsx'"),
     ],
