@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,8 +26,8 @@ class Described:
     Args:
         name: Name of the column.
         kind: What its values are.
-        missing: How many training rows have none.
-        distinct: How many different ones there are.
+        missing: How many training rows have none; None where nobody counts.
+        distinct: How many different ones there are, in the same way.
         use: What becomes of it.
         left_out: Whether it is not learned from.
         warning: What the user should look at, if anything.
@@ -34,8 +35,8 @@ class Described:
 
     name: str
     kind: str
-    missing: int
-    distinct: int
+    missing: int | None
+    distinct: int | None
     use: str
     left_out: bool = False
     warning: str = ""
@@ -47,11 +48,18 @@ class Table:
     Args:
         columns: What each column is; the features come in this order.
         missing_values: Texts that stand for a missing value, beside ``MISSING``.
+        left_out: Names of columns that there was nothing to learn from.
     """
 
-    def __init__(self, columns: Sequence[Column], missing_values: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        missing_values: Sequence[str] = (),
+        left_out: Sequence[str] = (),
+    ) -> None:
         self.columns = list(columns)
         self.missing_values = list(missing_values)
+        self.left_out = list(left_out)
         self.described: list[Described] = []  # of a table that was just fitted
 
     @classmethod
@@ -92,7 +100,9 @@ class Table:
             column = Column.fit(values, index + 1, category=forced, min_frequency=min_frequency)
             described = _describe(column, values, forced)
             table.described.append(described)
-            if not described.left_out:
+            if described.left_out:
+                table.left_out.append(name)
+            else:
                 table.columns.append(column)
         if empty:
             raise ColumnError(
@@ -142,12 +152,14 @@ class Table:
         return {
             "columns": [column.state_dict() for column in self.columns],
             "missing_values": self.missing_values,
+            "left_out": self.left_out,
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """The table whose ``state_dict`` this is."""
-        return cls([Column(**column) for column in state["columns"]], state["missing_values"])
+        columns = [Column(**column) for column in state["columns"]]
+        return cls(columns, state["missing_values"], state["left_out"])
 
 
 def _describe(column: Column, values: pl.Series, forced: bool) -> Described:
@@ -161,8 +173,8 @@ def _describe(column: Column, values: pl.Series, forced: bool) -> Described:
     elif free:
         use = "left out: free text or identifiers"
         warning = f"{column.name!r} is {use}; if its values are levels, name it in `categorical`"
-    elif present.dtype.is_integer() and _counts_rows(present):
-        warning = f"{column.name!r} counts the rows, as an identifier does: name it in `ignore`?"
+    elif not forced:
+        warning = _warning(column, present, distinct)
     missing = values.null_count()
     return Described(column.name, column.kind, missing, distinct, use, constant or free, warning)
 
@@ -170,8 +182,9 @@ def _describe(column: Column, values: pl.Series, forced: bool) -> Described:
 def _use(column: Column) -> str:
     if column.kind == "category":
         rare = ", rare ones together" if column.others else ""
-        return f"{len(column.levels)} levels{rare}"
-    parts = ", ".join(column.parts) or "a number"
+        return f"{len(column.levels)} level{'s' * (len(column.levels) != 1)}{rare}"
+    number = "0 or 1" if column.kind == "boolean" else "a number"
+    parts = ", ".join(column.parts) or number
     return f"{parts}, missing: median and indicator" if column.missing else parts
 
 
@@ -179,9 +192,27 @@ def _is_free(distinct: int, rows: int) -> bool:
     return distinct > FEW_LEVELS and 2 * distinct > rows
 
 
-def _counts_rows(present: pl.Series) -> bool:
-    """Whether integers differ all and leave few gaps, as row numbers do in a part of the rows."""
-    if len(present) <= FEW_LEVELS or present.n_unique() < len(present):
-        return False
-    span = int(present.max()) - int(present.min()) + 1  # type: ignore[arg-type]  # integers
-    return span <= 4 * len(present) and bool(present.is_sorted())
+# How columns are often named whose integers have no order.
+_IDENTIFIERS = re.compile(r"(^|[_\W])(id|uuid|key|index|nr|no)$", re.IGNORECASE)
+_CODES = re.compile(r"zip|post(al)?_?code|plz|(^|[_\W])code$", re.IGNORECASE)
+
+
+def _warning(column: Column, present: pl.Series, distinct: int) -> str:
+    """What a column that is learned from may rather be."""
+    name = column.name
+    if column.kind == "category":
+        if present.cast(pl.String).str.contains(r"^[+-]?\d[\d.,:/ -]*$").all():
+            return (
+                f"{name!r} is taken for levels and looks like numbers or dates, {present[0]!r}: "
+                "write decimals with a point and dates as 2024-02-29"
+            )
+        return ""
+    if column.kind != "number" or not present.dtype.is_integer():
+        return ""
+    if distinct == len(present) > FEW_LEVELS:
+        span = int(present.max()) - int(present.min()) + 1  # type: ignore[arg-type]  # integers
+        if span <= 4 * len(present) or _IDENTIFIERS.search(name):
+            return f"{name!r} differs in every row, as an identifier does: name it in `ignore`?"
+    elif _CODES.search(name):
+        return f"{name!r} is taken for a number: if it holds codes, name it in `categorical`"
+    return ""

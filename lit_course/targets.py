@@ -59,6 +59,11 @@ class Targets:
                 f"{first.name!r} holds one class only, {as_text(classes_found)[0]!r}: at least 2 "
                 "are needed to learn from"
             )
+        if len(classes_found) == len(first) > 2:
+            raise ColumnError(
+                f"{first.name!r} differs in each of the {len(first)} rows, and a class is to be "
+                "learned from several: is it the target?"
+            )
         return cls(names, as_text(classes_found).to_list())
 
     def tensor(self, columns: Sequence[pl.Series]) -> Tensor:

@@ -323,7 +323,7 @@ COLUMNS = {
     "no features": (("--data.features", "[]"), ["feature", "a, b, y"]),
     "no target": (("--data.target", "[]"), ["target", "a, b, y"]),
     "an unknown feature": (("--data.features", "[aa]"), ["'aa'", "'a'"]),
-    "every class once": (("--data.task", "classification"), ["20 classes", "val_size"]),
+    "every class once": (("--data.task", "classification"), ["'y'", "each of the 20 rows"]),
 }
 
 

@@ -42,7 +42,8 @@ def column_table(columns: Sequence[Any]) -> Table:
         "column", "kind", "missing", "distinct", "used as", box=None, padding=(0, 2, 0, 0)
     )
     for column in columns[:MOST_COLUMNS]:
-        numbers = f"{column.missing:,}", f"{column.distinct:,}"
+        counts = (column.missing, column.distinct)
+        numbers = ["" if count is None else f"{count:,}" for count in counts]
         table.add_row(escape(column.name), column.kind, *numbers, column.use)
     if len(columns) > MOST_COLUMNS:
         table.add_row(f"… {len(columns) - MOST_COLUMNS:,} more")

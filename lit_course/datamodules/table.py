@@ -151,11 +151,21 @@ class TableDataModule(SupervisedDataModule):
             index = pl.Series(rows.numpy())
             known = [column.gather(index) for column in self._cleaned(raw, self._target_names)]
             targets = Targets.fit(known, self.task)
-        self.columns = table.described
+        self.columns = [*table.described, *self._described(known, targets)]
         for line in table.described:
             if line.warning:
                 rank_zero_warn(line.warning)
         return table, targets
+
+    def _described(self, known: list[pl.Series], targets: Targets) -> Iterator[Described]:
+        """Lines of the columns that are not learned from."""
+        kind = "number" if targets.class_names is None else "class"
+        for column in known:
+            yield Described(column.name, kind, 0, column.n_unique(), "target")
+        uses = {self.cut_by.column: "says the split", self.weight_column: "weight"}
+        for name, use in {**uses, self.id_column: "names the row"}.items():
+            if name is not None:
+                yield Described(name, "", None, None, use, left_out=True)
 
     def _samples_of(self, name: str, raw: RawTable) -> Samples:
         table, targets = self._table, self._targets
@@ -182,13 +192,20 @@ class TableDataModule(SupervisedDataModule):
     def _weights(self, raw: RawTable) -> Tensor | None:
         if self.weight_column is None:
             return None
-        [weights] = self._cleaned(raw, [self.weight_column])
-        numbers = weights.cast(pl.Float32, strict=False).fill_null(float("nan"))
-        return torch.from_numpy(numbers.to_numpy(writable=True))
+        [cells] = self._cleaned(raw, [self.weight_column])
+        weights = cells.cast(pl.Float32, strict=False)
+        wrong = (weights.is_null() | ~weights.is_finite() | (weights < 0)).fill_null(value=True)
+        if wrong.any():
+            row = wrong.arg_max() or 0
+            raise ValueError(
+                f"{cells.name!r}: {cells[row]!r} in row {row + 1} is no weight: weights are "
+                "finite and not negative, 0 leaves a row out of the loss"
+            )
+        return torch.from_numpy(weights.to_numpy(writable=True))
 
     def _mention_unknown(self, name: str, table: Table, columns: Collection[str]) -> None:
         known = {*self._target_names, *self.ignore, *self._roles}
-        known |= {column.name for column in table.columns}
+        known |= {column.name for column in table.columns} | set(table.left_out)
         known |= {line.name for line in self.columns}
         if name != "train" and (unknown := [repr(c) for c in columns if c not in known]):
             rank_zero_info(f"{self.describe(name)}: not known to the model: {_listed(unknown)}")
@@ -221,6 +238,9 @@ class TableDataModule(SupervisedDataModule):
                     f"no column {name!r}{nearest(name, columns)}\nIts columns: {_listed(columns)}."
                     + _ONE_COLUMN * (len(columns) == 1)
                 )
+        for name in self.ignore:
+            if name in {*(self.features or ()), *targets, *roles}:
+                raise ValueError(f"Column {name!r} is to be used, and is in `ignore` too.")
         for name, count in Counter([*features, *targets]).items():
             if count > 1:
                 raise ValueError(

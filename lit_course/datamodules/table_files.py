@@ -119,6 +119,7 @@ def _header(path: Path, separator: str) -> list[str]:
     repeated = [repr(name) for name, count in Counter(header).items() if count > 1]
     if repeated:
         raise UnsoundFileError(
-            f"{path} has several columns of one name, {', '.join(repeated)}: rename them."
+            f"{path} has several columns of one name, {', '.join(repeated)}: rename them (the "
+            "first line is the header)."
         )
     return header

@@ -51,10 +51,11 @@ def test_columns_become_features_and_are_described():
     assert [(line.name, line.kind, line.use) for line in data.columns] == [
         ("number", "number", "a number, missing: median and indicator"),
         ("level", "category", "3 levels"),
-        ("flag", "boolean", "a number"),
+        ("flag", "boolean", "0 or 1"),
         ("day", "date", "year, month, day, weekday"),
         ("same", "category", "left out: constant"),
         ("words", "category", "left out: free text or identifiers"),
+        ("price", "number", "target"),
     ]
 
 
@@ -63,10 +64,36 @@ def test_left_out_text_is_warned_about():
         loaded()
 
 
-def test_what_counts_the_rows_is_warned_about():
-    numbered = FRAME.with_row_index("id")
-    with pytest.warns(UserWarning, match="'id' counts the rows, as an identifier does"):
-        loaded(numbered, features=["id", "number"])
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("row", list(range(7, ROWS + 7))[::-1], "'row' differs in every row, as an identifier"),
+        ("user_id", [i * i * 1000 for i in range(ROWS)], "'user_id' differs in every row"),
+        ("zip", [10_000 + i % 30 for i in range(ROWS)], "'zip' is taken for a number: if it"),
+        ("price", [f"{i % 9},5" for i in range(ROWS)], "'price' is taken for levels and looks"),
+        ("born", [f"03/{13 + i % 9}/2024" for i in range(ROWS)], "'born' is taken for levels"),
+    ],
+)
+def test_what_may_be_something_else_is_warned_about(name, values, message):
+    given = pl.DataFrame({name: values, "y": FRAME["price"]})
+    with pytest.warns(UserWarning, match=message):
+        loaded(given, "y", [name])
+
+
+def test_plain_numbers_are_not_warned_about():
+    squares = pl.DataFrame({"area": [i * i * 1000 for i in range(ROWS)], "y": FRAME["price"]})
+    loaded(squares, "y", ["area"])
+
+
+def test_the_other_columns_are_shown_too():
+    options = {"group_column": "group", "weight_column": "w", "id_column": "words"}
+    data = loaded(FRAME.with_columns(w=1.0), "kind", ["flag"], **options)
+    assert [(line.name, line.kind, line.distinct, line.use) for line in data.columns[1:]] == [
+        ("kind", "class", 2, "target"),
+        ("group", "", None, "says the split"),
+        ("w", "", None, "weight"),
+        ("words", "", None, "names the row"),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:'words' is left out")
@@ -160,6 +187,7 @@ def test_splits_may_come_apart():
         ({"target": "prize"}, "frame: no column 'prize'; did you mean 'price'"),
         ({"features": ["price", "flag"]}, "'price' is chosen 2 times"),
         ({"ignore": ["nobody"]}, "no column 'nobody'"),
+        ({"ignore": ["price"]}, "Column 'price' is to be used, and is in `ignore` too"),
         ({"categorical": ["nobody"]}, "no column 'nobody'"),
         ({"group_column": "group", "time_column": "day"}, "group_column and time_column each say"),
         ({"time_column": "level"}, "'level' has no value in row 6"),
@@ -243,5 +271,5 @@ def test_a_column_may_weigh_the_rows_and_another_name_them():
 
 
 def test_weights_that_are_none_are_named():
-    with pytest.raises(ValueError, match=r"frame: Weights must be finite .* in row 4"):
+    with pytest.raises(ValueError, match=r"frame: 'w': None in row 4 is no weight"):
         loaded(FRAME.with_columns(w=pl.col("number").abs()), features=["flag"], weight_column="w")
