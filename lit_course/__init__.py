@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         FashionMNISTDataModule,
         ImageFolderDataModule,
         RollerCoasterDataModule,
+        SVMLightDataModule,
+        SyntheticQueriesDataModule,
     )
     from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor
 
@@ -45,6 +47,8 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "RollerCoasterDataModule",
+    "SVMLightDataModule",
+    "SyntheticQueriesDataModule",
 ]
 
 
