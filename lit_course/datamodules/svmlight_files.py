@@ -85,6 +85,8 @@ def read_svmlight(
             tables.append(rows.dense())
         if items == 0:
             raise UnsoundFileError(f"{path} is empty: a line for each item of a query is needed.")
+        if width == 0:
+            raise UnsoundFileError(f"{path} names no feature index:value in {items:,} items.")
         sizes, names = _queries(path, query_file, pl.concat(queries), items)
     except LineError as error:
         raise ValueError(f"{path}, {error}") from error

@@ -216,6 +216,11 @@ def test_an_empty_file_is_refused(tmp_path, content):
         read_svmlight(str(tmp_path / "rank.txt"))
 
 
+def test_a_file_without_features_is_refused(written):
+    with pytest.raises(ValueError, match="names no feature index:value in 2 items"):
+        read_svmlight(written("1 qid:1", "0 qid:1"))
+
+
 @pytest.mark.parametrize("content", [RANDOM.bytes(3000), b"\x00" * 100, b"PK\x03\x04 1:2", b"\xff"])
 def test_rubbish_is_refused(tmp_path, content):
     (tmp_path / "rank.txt").write_bytes(content)
