@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         ImageFolderDataModule,
         RollerCoasterDataModule,
     )
-    from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor
+    from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor, Ranker
 
 __all__ = [
     "ArrayDataModule",
@@ -44,6 +44,7 @@ __all__ = [
     "LinearRegressor",
     "MLPClassifier",
     "MLPRegressor",
+    "Ranker",
     "RollerCoasterDataModule",
 ]
 
