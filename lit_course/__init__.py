@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         FashionMNISTDataModule,
         ImageFolderDataModule,
         RollerCoasterDataModule,
+        SVMLightDataModule,
+        SyntheticQueriesDataModule,
     )
     from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor, Ranker
 
@@ -46,6 +48,8 @@ __all__ = [
     "MLPRegressor",
     "Ranker",
     "RollerCoasterDataModule",
+    "SVMLightDataModule",
+    "SyntheticQueriesDataModule",
 ]
 
 

@@ -133,6 +133,7 @@ INSIDE: dict[str, set[str]] = {
     "modules/solvable": {"base", "survey"},
     "modules/linear_regressor": {"hyperparameters", "regressor", "solvable", "survey"},
     "datamodules/batches": set(),
+    "datamodules/query_batches": {"batches"},
     "datamodules/samples": set(),
     "datamodules/splits": set(),
     "datamodules/expansion": set(),
@@ -140,7 +141,9 @@ INSIDE: dict[str, set[str]] = {
     "datamodules/image_files": {"expansion"},
     "datamodules/image_cache": {"class_folders"},
     "datamodules/table_files": {"expansion"},
-    "datamodules/base": {"batches", "samples", "splits"},
+    "datamodules/svmlight_text": set(),
+    "datamodules/svmlight_files": {"expansion", "svmlight_text"},
+    "datamodules/base": {"batches", "query_batches", "samples", "splits"},
     "datamodules/table": {"base", "samples", "splits"},
 }
 

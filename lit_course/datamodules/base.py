@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lit_course.datamodules.batches import Batches
+from lit_course.datamodules.query_batches import QueryBatches
 from lit_course.datamodules.samples import Samples, Split
-from lit_course.datamodules.splits import split_rows
+from lit_course.datamodules.splits import split_queries, split_rows
 from lit_course.scaling import ColumnStatistics, rows_per_piece
 
 EVALUATION = 4  # times as many rows as in a batch of training
@@ -25,14 +26,16 @@ class SupervisedDataModule(LightningDataModule, ABC):
 
     A subclass implements :meth:`load`. Batches are ``(x, y)``, with ``x`` raw, of weighted samples
     ``(x, y, {"weight": ...})``; prediction batches have the row numbers, ``(x, y, {"row": ...})``,
-    and keep the order of the data set. After :meth:`setup` the data says of itself what a model
+    and keep the order of the data set. Of queries a batch holds whole ones, with the number of
+    each row's query, ``{"group": ...}``. After :meth:`setup` the data says of itself what a model
     wants to know: ``in_features``, ``num_classes``, ``out_features``, ``schema``,
-    ``train_statistics``, ``train_targets``, ``class_counts``, ``split_sizes``, ``train_weight``.
+    ``train_statistics``, ``train_targets``, ``class_counts``, ``split_sizes``, ``query_counts``,
+    ``train_weight``.
     Weights change none of the others.
 
     Args:
-        batch_size: Rows per batch of training; of several processes for each one. Evaluation
-            takes four times as many, as no gradients are kept.
+        batch_size: Rows per batch of training, or queries where there are any; of several
+            processes for each one. Evaluation takes four times as many, as no gradients are kept.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
         shuffle: Whether the training rows come in a new order each epoch.
@@ -42,9 +45,12 @@ class SupervisedDataModule(LightningDataModule, ABC):
     Attributes:
         row_names: A name for each row of the data set, known after :meth:`setup`; predictions are
             written with it. ``None`` where rows have only numbers.
+        query_names: A name for each query of the data set that predictions are made for, in the
+            same way.
     """
 
     row_names: list[str] | None = None
+    query_names: list[str] | None = None
 
     def __init__(
         self,
@@ -81,14 +87,22 @@ class SupervisedDataModule(LightningDataModule, ABC):
         """
 
     def cut(self, samples: Samples) -> dict[str, Split]:
-        """Cut a data set by ``val_size``, ``test_size`` and ``seed``, stratified by class."""
-        rows = split_rows(
-            len(samples),
-            val_size=self.val_size,
-            test_size=self.test_size,
-            seed=self.seed,
-            labels=None if samples.num_classes is None else samples.y,
-        )
+        """Cut a data set by ``val_size``, ``test_size`` and ``seed``, stratified by class.
+
+        Items of queries are cut by query, and sizes count queries.
+        """
+        if samples.group is not None:
+            rows = split_queries(
+                samples.group, val_size=self.val_size, test_size=self.test_size, seed=self.seed
+            )
+        else:
+            rows = split_rows(
+                len(samples),
+                val_size=self.val_size,
+                test_size=self.test_size,
+                seed=self.seed,
+                labels=None if samples.num_classes is None else samples.y,
+            )
         return {name: Split(samples, numbers) for name, numbers in rows.items()}
 
     def setup(self, stage: str | None = None) -> None:
@@ -184,6 +198,12 @@ class SupervisedDataModule(LightningDataModule, ABC):
         """Number of rows of each split."""
         return {name: len(split) for name, split in self._loaded("split_sizes").items()}
 
+    @property
+    def query_counts(self) -> dict[str, int]:
+        """Number of queries of each split; empty where rows belong to no query."""
+        queries = {name: s.queries for name, s in self._loaded("query_counts").items()}
+        return {name: len(numbers) for name, numbers in queries.items() if numbers is not None}
+
     @cached_property
     def train_weight(self) -> float | None:
         """Sum of the weights of the training split; ``None`` if all weigh alike."""
@@ -225,10 +245,13 @@ class SupervisedDataModule(LightningDataModule, ABC):
         in_step: bool = False,
         first_batch: Callable[[], int] = int,
     ) -> Batches:
-        return Batches(
-            split.samples.x,
-            split.samples.y,
-            split.rows,
+        samples = split.samples
+        batches: Callable[..., Batches]
+        if samples.group is not None:
+            batches = partial(QueryBatches, samples.x, samples.y, samples.group, split.queries)
+        else:
+            batches = partial(Batches, samples.x, samples.y, split.rows, weight=samples.weight)
+        return batches(
             batch_size=self.batch_size * (1 if in_step else EVALUATION),
             shuffle=shuffle,
             drop_last=drop_last,
@@ -238,7 +261,6 @@ class SupervisedDataModule(LightningDataModule, ABC):
             world_size=getattr(self.trainer, "world_size", 1),
             in_step=in_step,
             first_batch=first_batch,
-            weight=split.samples.weight,
         )
 
     def _any_samples(self, attribute: str) -> Samples:
