@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         SVMLightDataModule,
         SyntheticQueriesDataModule,
     )
-    from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor
+    from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor, Ranker
 
 __all__ = [
     "ArrayDataModule",
@@ -46,6 +46,7 @@ __all__ = [
     "LinearRegressor",
     "MLPClassifier",
     "MLPRegressor",
+    "Ranker",
     "RollerCoasterDataModule",
     "SVMLightDataModule",
     "SyntheticQueriesDataModule",
