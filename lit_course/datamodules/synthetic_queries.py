@@ -16,8 +16,9 @@ class SyntheticQueriesDataModule(SupervisedDataModule):
 
     Features are normally distributed around a centre of their query. How good an item is:
     ``a·x + 0.5·(x0·x1 + |x2| - |x3|) + noise``, with ``a`` of length 1: a linear scorer learns the
-    first term, an MLP all but the noise. The best 3 % have relevance 4, the next 7 % 3, then 15 %
-    2, 25 % 1, half 0.
+    first term, an MLP all but the noise. Each query was judged more or less strictly, which no
+    feature tells and only pointwise losses mind. The best 3 % of all items have relevance 4, the
+    next 7 % 3, then 15 % 2, 25 % 1, half 0.
 
     Args:
         num_queries: Number of queries.
@@ -68,6 +69,7 @@ class SyntheticQueriesDataModule(SupervisedDataModule):
         noise = self.noise * torch.randn(len(group), generator=generator)
         bent = x[:, 0] * x[:, 1] + x[:, 2].abs() - x[:, 3].abs()
         goodness = x @ a + 0.5 * bent + noise
+        goodness += torch.randn(self.num_queries, generator=generator)[group]  # judged so strictly
         best = goodness.argsort().argsort() / len(group)
         relevance = torch.bucketize(best, torch.tensor(_GRADES), right=True).float()
         return self.cut(Samples(x, relevance, target_names=["relevance"], group=group))
