@@ -55,9 +55,10 @@ def plan(trainer: Trainer, module: LightningModule) -> dict[str, str]:
     lines = {"model": type(module).__name__ + (f" on {type(data).__name__}" if data else "")}
     if sizes := getattr(data, "split_sizes", None):
         lines["samples"] = " · ".join(f"{count:,} {split}" for split, count in sizes.items())
-    queries = getattr(data, "query_counts", None)
+    queries = getattr(data, "split_queries", None)
     if queries:
-        lines["queries"] = " · ".join(f"{count:,} {split}" for split, count in queries.items())
+        counts = {split: len(names) for split, names in queries.items()}
+        lines["queries"] = " · ".join(f"{count:,} {split}" for split, count in counts.items())
     batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
     updates = batches if batches == float("inf") else ceil(batches / accumulated)
     total = trainer.estimated_stepping_batches

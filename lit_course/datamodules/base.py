@@ -29,7 +29,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
     and keep the order of the data set. Of queries a batch holds whole ones, with the number of
     each row's query, ``{"group": ...}``. After :meth:`setup` the data says of itself what a model
     wants to know: ``in_features``, ``num_classes``, ``out_features``, ``schema``,
-    ``train_statistics``, ``train_targets``, ``class_counts``, ``split_sizes``, ``query_counts``,
+    ``train_statistics``, ``train_targets``, ``class_counts``, ``split_sizes``, ``split_queries``,
     ``train_weight``.
     Weights change none of the others.
 
@@ -45,12 +45,9 @@ class SupervisedDataModule(LightningDataModule, ABC):
     Attributes:
         row_names: A name for each row of the data set, known after :meth:`setup`; predictions are
             written with it. ``None`` where rows have only numbers.
-        query_names: A name for each query of the data set that predictions are made for, in the
-            same way.
     """
 
     row_names: list[str] | None = None
-    query_names: list[str] | None = None
 
     def __init__(
         self,
@@ -166,11 +163,12 @@ class SupervisedDataModule(LightningDataModule, ABC):
 
     def predict_dataloader(self) -> Batches:
         """Batches with row numbers: of ``"predict"``, else of the test split, else of all rows."""
-        splits = self._loaded("predict_dataloader()")
+        return self._batches(self._predicted("predict_dataloader()"), with_rows=True)
+
+    def _predicted(self, attribute: str) -> Split:
+        splits = self._loaded(attribute)
         split = splits.get("predict") or splits["test"]
-        if len(split) == 0:
-            split = Split(splits["train"].samples)
-        return self._batches(split, with_rows=True)
+        return split if len(split) > 0 else Split(splits["train"].samples)
 
     @property
     def in_features(self) -> int:
@@ -199,10 +197,20 @@ class SupervisedDataModule(LightningDataModule, ABC):
         return {name: len(split) for name, split in self._loaded("split_sizes").items()}
 
     @property
-    def query_counts(self) -> dict[str, int]:
-        """Number of queries of each split; empty where rows belong to no query."""
-        queries = {name: s.queries for name, s in self._loaded("query_counts").items()}
-        return {name: len(numbers) for name, numbers in queries.items() if numbers is not None}
+    def split_queries(self) -> dict[str, list[str]]:
+        """Names of the queries of each split, in its order; empty where there are no queries."""
+        found = {}
+        for name, split in self._loaded("split_queries").items():
+            if (queries := split.queries) is not None:
+                names = split.samples.query_names
+                numbers = queries.tolist()
+                found[name] = [str(n) if names is None else names[n] for n in numbers]
+        return found
+
+    @property
+    def query_names(self) -> list[str] | None:
+        """Name of each query by its number in predict batches; ``None`` where it has no other."""
+        return self._predicted("query_names").samples.query_names
 
     @cached_property
     def train_weight(self) -> float | None:

@@ -28,6 +28,7 @@ class Samples:
             all alike.
         group: Number of the query that each row is an item of, ``(N,)`` int64: from 0 in data-set
             order, the rows of a query together; ``None`` where rows belong to no query.
+        query_names: Name of each query; their numbers, if not given.
 
     Raises:
         ValueError: If shapes, dtypes or values break this contract; the first offending row is
@@ -44,6 +45,7 @@ class Samples:
     labelled: Tensor | None = None
     weight: Tensor | None = None
     group: Tensor | None = None
+    query_names: list[str] | None = None
 
     def __post_init__(self) -> None:
         self._check_features()
@@ -165,6 +167,7 @@ class Samples:
                 f"Queries are numbered from 0 in the order of their rows, which stand together, "
                 f"found {int(group[row])} in row {row + self.first_row}."
             )
+        _check_names("query_names", self.query_names, int(group[-1]) + 1)
 
     def _check_weight(self, weight: Tensor) -> None:
         if weight.dtype != torch.float32:

@@ -103,8 +103,6 @@ class SVMLightDataModule(SupervisedDataModule):
             zero_based=self.zero_based,
             with_relevance=name != "predict",
         )
-        if name in ("train", "test", "predict"):  # in this order: what predictions are made for
-            self.query_names = items.query_names
         first = 0 if self.zero_based else 1
         return Samples(
             items.x,
@@ -112,4 +110,5 @@ class SVMLightDataModule(SupervisedDataModule):
             feature_names=[str(first + column) for column in range(items.x.shape[1])],
             target_names=["relevance"],
             group=items.group,
+            query_names=items.query_names,
         )
