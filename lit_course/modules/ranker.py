@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import nan
 from typing import Any, Literal
 
 import torch
@@ -10,11 +11,17 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from lit_course.dcg import MAX_RELEVANCE, Gain
+from lit_course.figures import Chart, metric_by_query, score_by_relevance
 from lit_course.modules.perceptron import PerceptronModule
 from lit_course.modules.query_batch import begins, unpack_queries
 from lit_course.queries import Queries
 from lit_course.ranking_losses import make_ranking_loss
-from lit_course.ranking_metrics import EmptyAction, check_ranking_metrics, ranking_metrics
+from lit_course.ranking_metrics import (
+    EmptyAction,
+    check_ranking_metrics,
+    ranking_metrics,
+    values_of_queries,
+)
 from lit_course.schedules import Interval
 
 
@@ -236,6 +243,30 @@ class Ranker(PerceptronModule):
             **answers,
             "rank": queries.ranks(scores),
         }
+
+    def charts(self, stage: str, scores: Tensor, target: Tensor) -> list[Chart]:
+        """NDCG of every query, and scores by relevance, of a whole split.
+
+        Args:
+            stage: ``val`` or ``test``.
+            scores: ``(N,)``.
+            target: ``(N, 2)``, see ``configure_loss``.
+        """
+        relevance, begin = target.unbind(1)
+        queries = Queries.begin(begin)
+        values = values_of_queries(
+            scores, relevance, queries, self.top_k, self.gain, self.relevance_threshold
+        )
+        undefined = {"neg": 0.0, "pos": 1.0, "skip": nan}[self.empty_target_action]
+        said = getattr(getattr(self.trainer, "datamodule", None), "split_queries", {})
+        names = said.get(stage, [])
+        if len(names) != len(queries):  # somebody else's loader, or a part of ours
+            names = [str(number) for number in range(len(queries))]
+        shown = f"ndcg@{max(self.top_k)}" if self.top_k else "mrr"
+        return [
+            metric_by_query(shown, values, names, queries.sizes, undefined),
+            score_by_relevance(scores, relevance, queries.of_row),
+        ]
 
     @property
     def output_names(self) -> list[str]:
