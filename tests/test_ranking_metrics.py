@@ -1,4 +1,4 @@
-"""Metrics of ranking: scikit-learn, torchmetrics and all orders of ties, per query and in the mean."""
+"""Metrics of ranking: scikit-learn, torchmetrics, all orders of ties; per query and in the mean."""
 
 import math
 from itertools import permutations
@@ -23,7 +23,7 @@ GRADES = [0.5, 0.3, 0.13, 0.05, 0.02]
 
 
 def example(queries=60, seed=0, ties=False):
-    """Scores above 0, grades and targets of queries of 1 to 40 items, some without a relevant one."""
+    """Scores above 0 and targets of queries of 1 to 40 items, some without a relevant one."""
     generator = torch.Generator().manual_seed(seed)
     sizes = torch.randint(1, 41, (queries,), generator=generator)
     rows = int(sizes.sum())

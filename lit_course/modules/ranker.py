@@ -195,7 +195,7 @@ class Ranker(PerceptronModule):
 
     def check_values(self, y: Tensor) -> None:
         """Refuse relevance that is negative, not finite, or has no gain."""
-        relevance = y.reshape(len(y), -1)[:, 0]  # as in a batch, or as in a target
+        relevance = y if y.ndim == 1 else y[:, 0]  # as in a batch, or as in a target
         wrong = ~(relevance.isfinite() & (relevance >= 0))
         if wrong.any():
             raise ValueError(
