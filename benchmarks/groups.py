@@ -9,6 +9,7 @@ from benchmarks import (
     image_folder,
     least_squares,
     memory,
+    ranking,
     startup,
     training,
 )
@@ -21,6 +22,7 @@ GROUPS: dict[str, Group] = {
     "image_folder": image_folder.GROUP,
     "evaluation": evaluation.GROUP,
     **least_squares.GROUPS,
+    "ranking": ranking.GROUP,
     "startup": startup.GROUP,
     "memory": memory.GROUP,
 }

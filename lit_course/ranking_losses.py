@@ -87,11 +87,12 @@ class RankNet(RankingLoss):
     def of_queries(self, scores: Tensor, relevance: Tensor, queries: Queries) -> Tensor:
         """See the class."""
         better = _above_the_least(relevance, queries)
-        total = sum_over_rows(self._of_rows, scores, [relevance], better, queries)
+        total = sum_over_rows(self._of_rows, self.sigma * scores, [relevance], better, queries)
         return total / _ordered_pairs(relevance, queries).clamp_min(1)
 
-    def _of_rows(self, s: Tensor, s_others: Tensor, r: Tensor, r_others: Tensor) -> Tensor:
-        return _logistic(s, s_others, self.sigma).masked_fill(r_others >= r, 0).sum(1)
+    @staticmethod
+    def _of_rows(s: Tensor, s_others: Tensor, r: Tensor, r_others: Tensor) -> Tensor:
+        return F.softplus(s_others - s).masked_fill(r_others >= r, 0).sum(1)
 
 
 class LambdaRank(RankingLoss):
@@ -128,10 +129,11 @@ class LambdaRank(RankingLoss):
         ranks = queries.ranks(scores.detach())
         discount = discounts(ranks, self.k).to(scores.dtype)
         better = _above_the_least(relevance, queries)
-        return sum_over_rows(self._of_rows, scores, [shares, discount], better, queries)
+        columns = [shares, discount]
+        return sum_over_rows(self._of_rows, self.sigma * scores, columns, better, queries)
 
+    @staticmethod
     def _of_rows(
-        self,
         s: Tensor,
         s_others: Tensor,
         share: Tensor,
@@ -140,7 +142,7 @@ class LambdaRank(RankingLoss):
         discount_others: Tensor,
     ) -> Tensor:
         change = (share - share_others).clamp_min_(0) * (discount - discount_others).abs_()
-        return (_logistic(s, s_others, self.sigma) * change).sum(1)
+        return (F.softplus(s_others - s) * change).sum(1)
 
 
 class ApproxNDCG(RankingLoss):
@@ -167,12 +169,13 @@ class ApproxNDCG(RankingLoss):
         best = ideal_dcg(gained, queries)
         shares = gained / best.where(best > 0, 1)[queries.of_row]
         gaining = ((gained > 0) & ordered[queries.of_row]).nonzero().squeeze(1)
-        reached = sum_over_rows(self._of_rows, scores, [shares], gaining, queries)
+        reached = sum_over_rows(self._of_rows, self.alpha * scores, [shares], gaining, queries)
         return ordered.to(reached.dtype) - reached
 
-    def _of_rows(self, s: Tensor, s_others: Tensor, share: Tensor, _: Tensor) -> Tensor:
+    @staticmethod
+    def _of_rows(s: Tensor, s_others: Tensor, share: Tensor, _: Tensor) -> Tensor:
         # Against itself an item has 1/2.
-        rank = 0.5 + torch.sigmoid(self.alpha * (s_others - s)).sum(1)
+        rank = 0.5 + torch.sigmoid(s_others - s).sum(1)
         return share.squeeze(1) / torch.log2(1 + rank)
 
 
@@ -180,10 +183,6 @@ def _positive(name: str, value: float) -> float:
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be above 0 and finite, found {value}")
     return value
-
-
-def _logistic(s: Tensor, s_others: Tensor, sigma: float) -> Tensor:
-    return F.softplus(sigma * (s_others - s))
 
 
 def _above_the_least(relevance: Tensor, queries: Queries) -> Tensor:

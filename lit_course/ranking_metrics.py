@@ -69,7 +69,8 @@ def values_of_queries(
     discounted = within * discounts(ranks)
     gained = gains(relevance, gain)
     dcg = queries.sum(gained[order, None] * _expected(discounted, ties))
-    ideal = queries.sum(gained[queries.descending(gained), None] * discounted)
+    best = queries.descending(relevance.float())  # gains rise with it
+    ideal = queries.sum(gained[best, None] * discounted)
 
     relevant = (relevance >= relevance_threshold)[order].double()
     total = queries.sum(relevant)
@@ -93,13 +94,13 @@ def values_of_queries(
 
 def _expected(values: Tensor, ties: Queries) -> Tensor:
     """The mean over a tie of values ``(N, K)`` by rank, for each of its items."""
-    return (ties.sum(values) / ties.sizes[:, None])[ties.of_row]
+    return (ties.sum(values) / ties.sizes[:, None]).index_select(0, ties.of_row)
 
 
 def _before(values: Tensor, queries: Queries) -> Tensor:
     """Sum of values ``(N, ...)`` over the earlier ranks of the same query."""
     before = values.cumsum(0) - values
-    return before - before[queries.first][queries.of_row]
+    return before - before[queries.first].index_select(0, queries.of_row)
 
 
 def _average_precision(hits: Tensor, within: Tensor, ties: Queries, queries: Queries) -> Tensor:
@@ -107,7 +108,7 @@ def _average_precision(hits: Tensor, within: Tensor, ties: Queries, queries: Que
     last = ties.first + ties.sizes - 1
     found = _before(hits, queries)[last] + hits[last]
     taken = _before(within, queries)[last] + within[last]
-    precision = (found / taken)[ties.of_row]
+    precision = (found / taken).index_select(0, ties.of_row)
     retrieved = queries.sum(hits)
     return queries.sum(hits * precision) / retrieved.where(retrieved > 0, 1)
 
