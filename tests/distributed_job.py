@@ -190,7 +190,7 @@ def ranking() -> dict[str, Any]:
         data = SyntheticQueriesDataModule(
             80, batch_size=GLOBAL_BATCH // WORLD, val_size=22, test_size=2
         )
-        model = Ranker(hidden_features=[8], loss=loss, optimizer="SGD", lr=0.05)
+        model = Ranker(hidden_features=[8], bins=4, loss=loss, optimizer="SGD", lr=0.05)
         runner = trainer(max_epochs=2)
         runner.fit(model, datamodule=data)
         results |= {f"{loss} {name}": value for name, value in found(model, runner).items()}

@@ -12,6 +12,7 @@ from torchmetrics import MetricCollection
 
 from lit_course.dcg import MAX_RELEVANCE, Gain
 from lit_course.figures import Chart, metric_by_query, score_by_relevance
+from lit_course.modules.hyperparameters import check_size
 from lit_course.modules.perceptron import PerceptronModule
 from lit_course.modules.query_batch import begins, unpack_queries
 from lit_course.queries import Queries
@@ -50,6 +51,8 @@ class Ranker(PerceptronModule):
             feature, inside the network.
         one_hot_levels: The most levels that a category of a table may have to get an input for
             each; of more it gets a learned vector.
+        bins: Bins between quantiles of the training split by which each feature is encoded, so
+            that a linear scorer too bends with it, see ``piecewise.py``; 0 takes it as it is.
         top_k: Cut-offs of the metrics.
         gain: What an item is worth to NDCG, ``linear`` for its relevance, ``exponential`` for
             2^relevance - 1; of the losses ``lambdarank`` and ``approx_ndcg`` too.
@@ -90,6 +93,7 @@ class Ranker(PerceptronModule):
         initialization: str | None = None,
         standardize: bool = True,
         one_hot_levels: int = 20,
+        bins: int = 0,
         top_k: list[int] = [1, 3, 5],  # noqa: B006  # read only
         gain: Gain = "exponential",
         relevance_threshold: float = 1.0,
@@ -132,6 +136,7 @@ class Ranker(PerceptronModule):
         self.initialization = initialization
         self.standardize = standardize
         self.one_hot_levels = one_hot_levels
+        self.bins = bins
         self.top_k = list(top_k)
         self.gain = gain
         self.relevance_threshold = relevance_threshold
@@ -140,13 +145,14 @@ class Ranker(PerceptronModule):
         self.loss_options = dict(loss_options or {})
         # Refuse names, sizes and options now.
         self.check_layers()
+        check_size("bins", bins, 0)
         check_ranking_metrics(self.top_k, relevance_threshold, empty_target_action)
         make_ranking_loss(loss, self.loss_options, gain)
         self.declare()
 
     def configure_network(self) -> nn.Module:
         """An ``MLP`` from raw features to one score."""
-        return self.make_layers(1)
+        return self.make_layers(1, bins=self.bins)
 
     @classmethod
     def weight_shapes(cls, arguments: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

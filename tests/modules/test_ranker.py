@@ -13,7 +13,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lit_course import ArrayDataModule, MLPRegressor, Ranker, SyntheticQueriesDataModule
+from lit_course import (
+    ArrayDataModule,
+    CSVDataModule,
+    MLPRegressor,
+    Ranker,
+    SyntheticQueriesDataModule,
+)
 from lit_course.callbacks import BestCheckpoint
 from lit_course.datamodules.query_batches import QueryBatches
 from lit_course.queries import Queries
@@ -289,11 +295,60 @@ def test_data_without_queries_is_refused_and_a_regressor_takes_data_with_them(it
         ({"empty_target_action": "error"}, "empty_target_action"),
         ({"monitor": "val/ndcg@4"}, "no metric 'ndcg@4' to monitor; did you mean 'ndcg@"),
         ({"hidden_features": [0]}, "hidden_features"),
+        ({"bins": -1}, "bins must be at least 0, found -1"),
     ],
 )
 def test_arguments_are_checked_at_once(options, message):
     with pytest.raises(ValueError, match=message):
         Ranker(4, **options)
+
+
+# ------------------------------------------------------------------------- bins
+
+
+def test_bins_are_of_the_training_split_and_in_the_checkpoint(make_trainer, tmp_path):
+    data = SyntheticQueriesDataModule(80)
+    model = Ranker(bins=4)
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(model, datamodule=data)
+    x = torch.cat([x for x, *_ in data.train_dataloader()])
+    encoding = model.network.encoding
+    assert encoding.count == len(x)
+    expected = torch.quantile(model.network.scaling(x), torch.arange(4) / 4, dim=0)
+    torch.testing.assert_close(encoding.lower, expected, rtol=0, atol=0.02)
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    loaded = Ranker.load_from_checkpoint(tmp_path / "one.ckpt")
+    assert torch.equal(loaded(x), model(x))
+    heir = Ranker(bins=4, init_from=str(tmp_path / "one.ckpt"))
+    make_trainer().fit(heir, datamodule=SyntheticQueriesDataModule(40))
+    assert torch.equal(heir.network.encoding.lower, encoding.lower)
+
+
+def test_bins_leave_learned_vectors_alone_and_sizes_are_known_before(make_trainer, tmp_path):
+    """Of a table: a number, a category of three levels and one of thirty."""
+    random = np.random.default_rng(0)
+    city = random.integers(0, 30, 300)
+    table = {
+        "size": random.normal(size=300),
+        "kind": random.choice(["a", "b", "c"], 300),
+        "city": [f"city {number}" for number in city],
+        "wanted": city % 3,
+    }
+    pl.DataFrame(table).write_csv(tmp_path / "items.csv")
+    data = CSVDataModule(
+        tmp_path / "items.csv", "wanted", ["size", "kind", "city"], task="regression"
+    )
+    data.setup("fit")
+    x, y = (torch.cat(part) for part in zip(*data.train_dataloader(), strict=True))
+    model = Ranker(3, bins=4, schema=data.schema)
+    trainer = make_trainer()
+    trainer.fit(model, batches(x, y, torch.arange(len(y)) // 10))
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    assert model.network.encoding.columns == 4  # a number and three levels
+    shapes = Ranker.weight_shapes(dict(model.hparams))
+    assert shapes == {"network.output.weight": tuple(model.network.output.weight.shape)}
+    loaded = Ranker.load_from_checkpoint(tmp_path / "one.ckpt")
+    assert torch.equal(loaded(x), model(x))
 
 
 # ------------------------------------------------------------------------- answers, checkpoints
