@@ -25,7 +25,7 @@ from lit_course import (
     Ranker,
     SyntheticQueriesDataModule,
 )
-from lit_course.callbacks import PredictionFile, StopEarly
+from lit_course.callbacks import Figures, PredictionFile, StopEarly
 from lit_course.ranking_losses import RANKING_LOSSES
 
 RANK, WORLD = (
@@ -195,7 +195,7 @@ def ranking() -> dict[str, Any]:
         runner.fit(model, datamodule=data)
         results |= {f"{loss} {name}": value for name, value in found(model, runner).items()}
         file = Path(sys.argv[1]) / "ranks.csv"
-        runner = trainer(callbacks=[PredictionFile(file)])
+        runner = trainer(callbacks=[PredictionFile(file), Figures(file.parent)])
         runner.test(model, datamodule=data, verbose=False)
         values = {name: float(value) for name, value in runner.callback_metrics.items()}
         results |= {f"{loss} {name}": value for name, value in values.items()}
@@ -203,6 +203,11 @@ def ranking() -> dict[str, Any]:
         rows = list(csv.DictReader(file.open()))
         for column in ("query", "item", "score", "rank"):
             results[f"{loss} {column}"] = [float(row[column]) for row in rows]
+        for table in file.parent.glob("figures/*.csv"):
+            _, *numbers = csv.reader(table.open())
+            results[f"{loss} {table.stem}"] = [
+                [float(cell or -1) for cell in row] for row in numbers
+            ]
     return results
 
 
