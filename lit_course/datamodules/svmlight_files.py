@@ -185,6 +185,8 @@ def _queries(
 
 def _read_sizes(beside: Path, path: Path, items: int) -> NDArray[np.int64]:
     """The numbers of items of LightGBM's file, one a line."""
+    if beside.stat().st_size > 32 * items + 1024:  # no count of items has so many digits
+        raise ValueError(f"{beside} is too large to count the {items:,} items of {path}.")
     text = beside.read_text(encoding="utf-8", errors="replace").rstrip()
     lines = pl.Series(text.split("\n")).str.strip_chars()
     sizes = lines.cast(pl.Int64, strict=False).fill_null(0)
