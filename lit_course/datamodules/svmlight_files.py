@@ -138,13 +138,14 @@ def _joined(tables: list[NDArray[np.float32]], items: int, width: int) -> Tensor
     """One table of the blocks, each of which is given up once it is copied."""
     if len(tables) == 1 and tables[0].shape == (items, width):
         return torch.from_numpy(tables.pop())
-    x, end = torch.zeros(items, width), items
+    # NumPy's zeros take memory only where they are written to, torch's at once.
+    x, end = np.zeros((items, width), dtype=np.float32), items
     while tables:
-        table = torch.from_numpy(tables.pop())
+        table = tables.pop()
         start = end - len(table)
         x[start:end, : table.shape[1]] = table
         end = start
-    return x
+    return torch.from_numpy(x)
 
 
 def _queries(
