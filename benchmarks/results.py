@@ -69,6 +69,10 @@ def data_flags(config: Path, data: Path) -> list[str]:
     return {
         "FashionMNISTDataModule": [f"--data.root={data}"],
         "CSVDataModule": [f"--data.path={data / 'boston.csv'}"],
+        "SVMLightDataModule": [
+            f"--data.path={data / 'lambdarank' / 'rank.train'}",
+            f"--data.test_path={data / 'lambdarank' / 'rank.test'}",
+        ],
     }.get(class_path.rpartition(".")[2], [])
 
 
@@ -77,7 +81,7 @@ def measure(name: str, data: Path) -> dict[str, Any]:
 
     Args:
         name: The configuration's file name without its ending.
-        data: Folder that holds ``FashionMNIST/`` and ``boston.csv``.
+        data: Folder that holds ``FashionMNIST/``, ``boston.csv`` and ``lambdarank/``.
 
     Returns:
         Its entry in the record; each figure is a list with one value for each seed.
@@ -202,7 +206,7 @@ def main() -> None:
         "--data",
         type=Path,
         default=shared if shared.is_dir() else ROOT / "data",
-        help="folder that holds FashionMNIST/ and boston.csv",
+        help="folder that holds FashionMNIST/, boston.csv and lambdarank/",
     )
     parser.add_argument("--only", nargs="+", choices=CONFIGS, default=list(CONFIGS))
     args = parser.parse_args()
