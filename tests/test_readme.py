@@ -54,6 +54,8 @@ def fresh_folder(tmp_path, monkeypatch, flowers):
         items = [(q, item) for q in queries for item in range(4)]
         lines = [f"{item} qid:{q} 1:{q % 3} {item + 2}:{item}.5\n" for q, item in items]
         (tmp_path / file).write_text("".join(lines))
+    offers = "".join(f"q{row // 5},{row % 7},{row % 3}\n" for row in range(200))
+    (tmp_path / "offers.csv").write_text("query,price,grade\n" + offers)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
