@@ -24,7 +24,7 @@ def trainer(folder: Path | None, logger=False, **flags) -> Trainer:
         **flags,
         accelerator="cpu",
         logger=logger,
-        callbacks=[Figures(folder)],
+        callbacks=[Figures(None if folder is None else folder / "figures")],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -110,7 +110,7 @@ def test_a_rehearsal_draws_nothing(tmp_path):
     Trainer(
         accelerator="cpu",
         fast_dev_run=True,
-        callbacks=[Figures(tmp_path)],
+        callbacks=[Figures(tmp_path / "figures")],
         enable_progress_bar=False,
         enable_model_summary=False,
     ).test(model, data, verbose=False)
