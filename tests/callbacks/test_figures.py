@@ -70,8 +70,9 @@ def test_a_test_from_the_command_line_draws(lit, tmp_path):
 
 
 def test_the_queries_are_named_and_in_order(tmp_path):
-    data = SyntheticQueriesDataModule(num_queries=40, batch_size=2)
-    trainer(tmp_path).test(Ranker(in_features=10), data, verbose=False)
+    data, model = SyntheticQueriesDataModule(num_queries=40, batch_size=2), Ranker(in_features=10)
+    trainer(tmp_path).test(model, data, verbose=False)
+    assert model.test_metrics.kept() == []  # they are forgotten once they are drawn
     named = [row["query"] for row in rows(tmp_path / "figures/test_ndcg_by_query.csv")]
     assert named == data.split_queries["test"]
     sizes = [int(row["items"]) for row in rows(tmp_path / "figures/test_ndcg_by_query.csv")]
