@@ -19,8 +19,9 @@ from lit_course.callbacks import Figures
 NAMES = ("ndcg_by_query", "score_by_relevance")
 
 
-def trainer(folder: Path | None, logger=False) -> Trainer:
+def trainer(folder: Path | None, logger=False, **flags) -> Trainer:
     return Trainer(
+        **flags,
         accelerator="cpu",
         logger=logger,
         callbacks=[Figures(folder)],
@@ -123,3 +124,12 @@ def test_a_loader_of_somebody_else_is_drawn_too(tmp_path):
     trainer(tmp_path).test(Ranker(in_features=10), loader, verbose=False)
     queries = rows(tmp_path / "figures/test_ndcg_by_query.csv")
     assert [row["query"] for row in queries] == ["0", "1", "2", "3"]
+
+
+def test_scores_may_be_short_floats(tmp_path):
+    data = SyntheticQueriesDataModule(num_queries=40)
+    runner = trainer(tmp_path, precision="bf16-mixed")
+    runner.test(Ranker(in_features=10), data, verbose=False)
+    queries = rows(tmp_path / "figures/test_ndcg_by_query.csv")
+    mean = np.mean([float(row["ndcg@5"] or 0) for row in queries])
+    assert mean == pytest.approx(float(runner.callback_metrics["test/ndcg@5"]), abs=1e-5)
