@@ -47,7 +47,7 @@ ARROWS: dict[str, set[str]] = {
     "trainer_flags": {"messages"},
     "processes": set(),
     "runs": set(),
-    "callbacks": {"checkpoint_io", "checkpoints", "figures", "gather"},
+    "callbacks": {"checkpoint_io", "checkpoints", "figures", "gather", "stage_metrics"},
     "figures": set(),
     "gather": set(),
     "modules": {

@@ -105,7 +105,8 @@ class SupervisedDataModule(LightningDataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Load the data once; refuse a stage that has no rows to work on."""
         self._verb = verb = str(getattr(stage, "value", stage))  # the Trainer's stage is an enum
-        if self._splits is None:
+        # New rows alone were enough to predict.
+        if self._splits is None or (verb != "predict" and "train" not in self._splits):
             self._splits = self.load()
         needed = {"validate": "val", "test": "test"}.get(verb)
         if needed is not None and len(self._splits[needed]) == 0:

@@ -132,7 +132,8 @@ class TableDataModule(SupervisedDataModule):
             with_target = None if labelled is None or name == "predict" else _rows(labelled)
             splits[name] = Split(samples[name], with_target)
         if self.id_column is not None:
-            predicted = next(name for name in ("predict", "test", "train") if name in raw)
+            own = [name for name in ("predict", "test") if name in raw and len(splits[name])]
+            predicted = own[0] if own else "train"
             with self._naming(predicted):
                 self.row_names = _texts(raw[predicted].column(self.id_column))
         return splits
@@ -310,6 +311,8 @@ class TableDataModule(SupervisedDataModule):
                 classes=targets[0] if self._has_classes(targets, labelled) else None,
                 queries=queries,
             )
+            if not len(rows["train"]):
+                raise ValueError(f"{self.cut_by.column!r} leaves no row to train on")
         return {name: part for name, part in rows.items() if name == "train" or name not in tables}
 
     def _labelled(self, targets: list[pl.Series]) -> pl.Series:
