@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lit_course.datamodules.batches import Batches
+from lit_course.datamodules.folds import Fold
 from lit_course.datamodules.samples import Samples, Split
 from lit_course.datamodules.splits import split_rows
 from lit_course.scaling import ColumnStatistics, rows_per_piece
@@ -40,10 +41,13 @@ class SupervisedDataModule(LightningDataModule, ABC):
         seed: Seed of the split and of the order.
 
     Attributes:
+        fold: For a cross-validation, the fold to test on instead of ``test_size``; to be set before
+            :meth:`setup`.
         row_names: A name for each row of the data set, known after :meth:`setup`; predictions are
             written with it. ``None`` where rows have only numbers.
     """
 
+    fold: Fold | None = None
     row_names: list[str] | None = None
 
     def __init__(
@@ -71,6 +75,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
         self.known_schema: dict[str, Any] = {}
         self._verb = "None"
         self._splits: dict[str, Split] | None = None
+        self._held_out: Tensor | None = None
 
     @abstractmethod
     def load(self) -> dict[str, Split]:
@@ -82,13 +87,20 @@ class SupervisedDataModule(LightningDataModule, ABC):
 
     def cut(self, samples: Samples) -> dict[str, Split]:
         """Cut a data set by ``val_size``, ``test_size`` and ``seed``, stratified by class."""
-        rows = split_rows(
-            len(samples),
-            val_size=self.val_size,
-            test_size=self.test_size,
-            seed=self.seed,
-            labels=None if samples.num_classes is None else samples.y,
-        )
+        labels = None if samples.num_classes is None else samples.y
+        if self.fold is not None:
+            rows = self.fold.split_rows(
+                len(samples), val_size=self.val_size, seed=self.seed, labels=labels
+            )
+            self._held_out = rows["test"]
+        else:
+            rows = split_rows(
+                len(samples),
+                val_size=self.val_size,
+                test_size=self.test_size,
+                seed=self.seed,
+                labels=labels,
+            )
         return {name: Split(samples, numbers) for name, numbers in rows.items()}
 
     def setup(self, stage: str | None = None) -> None:
@@ -96,6 +108,11 @@ class SupervisedDataModule(LightningDataModule, ABC):
         self._verb = verb = str(getattr(stage, "value", stage))  # the Trainer's stage is an enum
         if self._splits is None:
             self._splits = self.load()
+            if self.fold is not None and self._splits["test"].rows is not self._held_out:
+                raise ValueError(
+                    f"{type(self).__name__} has a test split of its own, and cross-validation "
+                    "tests on every row once: give it data that is cut from one data set"
+                )
         needed = {"validate": "val", "test": "test"}.get(verb)
         if needed is not None and len(self._splits[needed]) == 0:
             raise ValueError(
@@ -157,6 +174,16 @@ class SupervisedDataModule(LightningDataModule, ABC):
         if len(split) == 0:
             split = Split(splits["train"].samples)
         return self._batches(split, with_rows=True)
+
+    def rows_of(self, split: str) -> Batches:
+        """All rows of ``"train"``, ``"val"`` or ``"test"`` in their order, with their weights.
+
+        Of several processes each gets them all.
+        """
+        part = self._loaded("rows_of()")[split]
+        x, y, weight = part.samples.x, part.samples.y, part.samples.weight
+        rows = rows_per_piece(x.shape[1:])
+        return Batches(x, y, part.rows, batch_size=rows, in_step=False, weight=weight)
 
     @property
     def in_features(self) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_course.columns import in_order
+from lit_course.datamodules.folds import Fold
 from lit_course.datamodules.splits import split_groups, split_in_time, split_rows
 
 # What the column that names the split may say.
@@ -52,6 +53,7 @@ class Cut:
         test_size: int | float,
         seed: int,
         classes: pl.Series | None,
+        fold: Fold | None = None,
     ) -> dict[str, Tensor]:
         """Numbers of the rows of ``"train"``, ``"val"`` and ``"test"``, each in their order.
 
@@ -62,11 +64,25 @@ class Cut:
             test_size: Test rows, in the same way.
             seed: Seed of the draw.
             classes: Cleaned values that each split has its share of, where nothing else is said.
+            fold: Of a cross-validation, what is tested on instead of ``test_size``.
+
+        Raises:
+            ValueError: If the rows are not to be cut so.
         """
+        if fold is not None and (self.time_column or self.split_column):
+            given = "time_column" if self.time_column else "split_column"
+            raise ValueError(
+                f"{given} says which rows are tested on, and cross-validation tests on every row "
+                "once: leave one of them out"
+            )
         if said is None:
             labels = None if classes is None else _codes(classes.gather(rows))
-            parts = split_rows(
-                len(rows), val_size=val_size, test_size=test_size, seed=seed, labels=labels
+            parts = (
+                fold.split_rows(len(rows), val_size=val_size, seed=seed, labels=labels)
+                if fold
+                else split_rows(
+                    len(rows), val_size=val_size, test_size=test_size, seed=seed, labels=labels
+                )
             )
         elif self.split_column is not None:
             parts = _named(said.gather(rows), rows)
@@ -75,7 +91,11 @@ class Cut:
             parts = split_in_time(times, val_size=val_size, test_size=test_size)
         else:
             groups = _codes(said.gather(rows))
-            parts = split_groups(groups, val_size=val_size, test_size=test_size, seed=seed)
+            parts = (
+                fold.split_groups(groups, val_size=val_size, seed=seed)
+                if fold
+                else split_groups(groups, val_size=val_size, test_size=test_size, seed=seed)
+            )
         numbers = _tensor(rows)
         return {name: numbers[part] for name, part in parts.items()}
 
