@@ -13,7 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 # docs/distributed.md starts processes: test_distributed.py types its commands.
-PAGES = ("README.md", "docs/reliability.md", "docs/tables.md", "docs/images.md")
+PAGES = (
+    "README.md",
+    "docs/reliability.md",
+    "docs/tables.md",
+    "docs/images.md",
+    "docs/baselines.md",
+)
 ALL_PAGES = [
     "README.md",
     "SECURITY.md",
@@ -77,7 +83,9 @@ def test_the_commands(fresh_folder, capsys, page, whole):
 
 @pytest.mark.filterwarnings("ignore")  # a Trainer of one's own says what it likes
 @pytest.mark.parametrize(
-    "code", blocks("python", *PAGES), ids=["arrays", "own project", "guards", "tables"]
+    "code",
+    blocks("python", *PAGES, "docs/sklearn.md"),
+    ids=["arrays", "own project", "guards", "tables", "scikit-learn"],
 )
 def test_the_python(fresh_folder, code):
     exec(compile(code, "page", "exec"), {"__name__": "page"})

@@ -87,13 +87,10 @@ def test_every_check_of_scikit_learn(name):
 @pytest.mark.slow
 def test_the_check_that_needs_a_variable_before_the_import():
     script = (
-        "from sklearn.utils.estimator_checks import check_estimator\n"
+        "from sklearn.utils.estimator_checks import check_array_api_input as check\n"
         "from lit_course.sklearn import *\n"
-        "for e in (LitLinearRegressor(standardize=False), LitMLPClassifier((8,)), "
-        "LitMLPRegressor((8,))):\n"
-        "    found = [r for r in check_estimator(e, on_fail=None, on_skip=None) "
-        "if r['check_name'] == 'check_array_api_input']\n"
-        "    print([r['status'] for r in found])\n"
+        "for e in (LitLinearRegressor(), LitMLPClassifier((8,)), LitMLPRegressor((8,))):\n"
+        "    check(type(e).__name__, e, 'numpy', expect_only_array_outputs=False)\n"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
@@ -101,7 +98,7 @@ def test_the_check_that_needs_a_variable_before_the_import():
         text=True,
         env={**os.environ, "SCIPY_ARRAY_API": "1"},
     )
-    assert done.stdout.split("\n")[:3] == ["['passed']"] * 3, done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("estimator", [LitMLPClassifier, LitMLPRegressor])
@@ -404,9 +401,8 @@ def test_a_search_over_the_digits_takes_less_than_a_minute():
         LitMLPClassifier(hidden_features=(64,), random_state=0),
         {"lr": [1e-3, 3e-3, 1e-2], "dropout": [0.0, 0.2]},
         cv=5,
-        n_jobs=2,
     )
-    started = time.perf_counter()
+    started = time.process_time()  # of one core, whatever else the machine does
     search.fit(X, y)
     assert search.best_score_ > 0.93
-    assert time.perf_counter() - started < 60
+    assert time.process_time() - started < 60
