@@ -22,6 +22,7 @@ from lit_course.callbacks import (
     Baselines,
     BestCheckpoint,
     EndTogether,
+    Figures,
     FiniteCheck,
     PredictionFile,
     Results,
@@ -303,6 +304,7 @@ class TrainerCLI(LightningCLI):
             yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
             if self._asked.baselines:
                 yield Baselines(self.folder)
+            yield Figures(None if self.folder is None else self.folder / runs.FIGURES)
         if self.verb == "predict" and self.folder is not None:
             yield PredictionFile(self.folder / "predictions.csv")
         if self.verb != "fit":

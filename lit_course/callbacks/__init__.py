@@ -3,6 +3,7 @@
 from lit_course.callbacks.baselines import Baselines
 from lit_course.callbacks.best_checkpoint import BestCheckpoint
 from lit_course.callbacks.end_together import EndTogether
+from lit_course.callbacks.figures import Figures
 from lit_course.callbacks.finite_check import FiniteCheck
 from lit_course.callbacks.prediction_file import PredictionFile
 from lit_course.callbacks.progress import RunProgress
@@ -15,6 +16,7 @@ __all__ = [
     "Baselines",
     "BestCheckpoint",
     "EndTogether",
+    "Figures",
     "FiniteCheck",
     "PredictionFile",
     "Results",

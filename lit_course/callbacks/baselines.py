@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -50,7 +50,7 @@ class Baselines(Callback):
         known = isinstance(pl_module, MLPClassifier | Regressor)
         if not trainer.is_global_zero or limited or not known or not hasattr(data, "rows_of"):
             return
-        started = time.perf_counter()
+        started = perf_counter()
         values = dict(_measured(pl_module, data))
         if not values:
             return
@@ -60,7 +60,7 @@ class Baselines(Callback):
             if name.startswith("test/") and name.count("/") == 1
         }
         _show({**values, "this model": ours})
-        if (seconds := time.perf_counter() - started) > 5:
+        if (seconds := perf_counter() - started) > 5:
             rank_zero_info(f"baselines took {seconds:.0f} s: leave them out with --baselines false")
         _warn(pl_module, ours, *next(iter(values.items())))
         path = self.folder and self.folder / "test_metrics.json"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lit_course.datamodules.splits import split_groups, split_rows
+from lit_course.datamodules.splits import split_groups, split_queries, split_rows
+
+Deal = Callable[..., dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,23 @@ class Fold:
 
     number: int
     of: int
+
+    def split(
+        self,
+        num_rows: int,
+        *,
+        val_size: int | float,
+        seed: int,
+        labels: Tensor | None,
+        queries: Tensor | None,
+        groups: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Whole groups or queries, where rows have any, else rows; arguments as below."""
+        if groups is not None:
+            return self.split_groups(groups, val_size=val_size, seed=seed)
+        if queries is not None:
+            return self.split_groups(queries, val_size=val_size, seed=seed, deal=split_queries)
+        return self.split_rows(num_rows, val_size=val_size, seed=seed, labels=labels)
 
     def split_rows(
         self, num_rows: int, *, val_size: int | float, seed: int, labels: Tensor | None = None
@@ -58,7 +78,7 @@ class Fold:
         return self._named(mine, rest, inner)
 
     def split_groups(
-        self, groups: Tensor, *, val_size: int | float, seed: int
+        self, groups: Tensor, *, val_size: int | float, seed: int, deal: Deal = split_groups
     ) -> dict[str, Tensor]:
         """Deal whole groups out, the largest first, each to the smallest fold.
 
@@ -66,6 +86,7 @@ class Fold:
             groups: Group of each row, ``(N,)`` int64.
             val_size: Validation rows, as in ``splits.split_groups``, of those outside of the fold.
             seed: Seed of the order among equals.
+            deal: How the validation rows are cut out: ``splits.split_queries`` counts groups.
 
         Raises:
             ValueError: If there are fewer groups than folds.
@@ -81,7 +102,8 @@ class Fold:
             filled[fold_of[group]] += sizes[group]
         mine = fold_of[group_of] == self.number
         rest = (~mine).nonzero().flatten()
-        inner = split_groups(groups[rest], val_size=val_size, test_size=0, seed=seed)
+        numbers = torch.unique(groups[rest], return_inverse=True)[1]
+        inner = deal(numbers, val_size=val_size, test_size=0, seed=seed)
         return self._named(mine, rest, inner)
 
     @staticmethod

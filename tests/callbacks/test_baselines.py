@@ -233,3 +233,12 @@ def test_what_would_take_long_is_left_out(beside, monkeypatch):
     assert list(beside(MLPClassifier(hidden_features=[4]), data)) == ["majority_class"]
     data = ArrayDataModule(X.astype("float32"), y.astype(float), **options)
     assert list(beside(LinearRegressor(64), data)) == ["training_mean"]
+
+
+def test_what_took_long_says_how_to_leave_it_out(beside, monkeypatch, caplog):
+    clock = iter([0.0, 7.0])
+    monkeypatch.setattr("lit_course.callbacks.baselines.perf_counter", lambda: next(clock))
+    data = ArrayDataModule(np.eye(40, dtype="float32"), np.arange(40) % 2)
+    with caplog.at_level("INFO"):
+        beside(MLPClassifier(hidden_features=[4]), data)
+    assert "baselines took 7 s: leave them out with --baselines false" in caplog.text

@@ -63,3 +63,19 @@ def test_more_folds_than_rows_are_refused():
         Fold(0, 3).split_rows(9, val_size=0, seed=0, labels=torch.tensor([0] * 7 + [1] * 2))
     with pytest.raises(ValueError, match="3 folds need 3 groups at least, found 2"):
         Fold(0, 3).split_groups(torch.arange(8) % 2, val_size=0, seed=0)
+
+
+def test_queries_stay_together_and_sizes_count_them():
+    queries = torch.arange(30).repeat_interleave(torch.arange(30) % 7 + 1)
+    dealt = [
+        Fold(n, 3).split(
+            len(queries), val_size=4, seed=0, labels=None, queries=queries, groups=None
+        )
+        for n in range(3)
+    ]
+    tested = torch.cat([fold["test"] for fold in dealt]).sort().values
+    assert tested.tolist() == list(range(len(queries)))
+    for fold in dealt:
+        inside = {name: set(queries[rows].tolist()) for name, rows in fold.items()}
+        assert len(inside["val"]) == 4
+        assert sum(map(len, inside.values())) == 30
