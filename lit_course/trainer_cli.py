@@ -343,9 +343,9 @@ class TrainerCLI(LightningCLI):
 
     def _run_folds(self, number_of_folds: int) -> None:
         """Fit and test every fold with a new model and new data, from the same seed."""
-        assert self.claimed is not None
         if self.trainer.world_size > 1:
             raise UsageError("cross_validate works with one process: give --trainer.devices 1")
+        assert self.claimed is not None
         folds = []
         for number in range(number_of_folds):
             if number:

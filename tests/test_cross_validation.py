@@ -20,6 +20,7 @@ DIGITS = (
     "--data",
     "DigitsDataModule",
 )
+TWO_PROCESSES = ("--trainer.devices", 2, "--trainer.accelerator", "cpu")
 LINEAR = ("--model", "LinearRegressor", "--model.solver", "exact", "--trainer.max_epochs", 1)
 pytestmark = pytest.mark.filterwarnings("ignore:Total length of .* across ranks is zero")
 
@@ -203,6 +204,7 @@ def test_groups_are_held_out_as_a_whole(table):
         (("--cross_validate", 2, "--trainer.fast_dev_run", "true"), 2, "fast_dev_run"),
         (("--cross_validate", 2, "--trainer.enable_checkpointing", "false"), 2, "best checkpoint"),
         (("--cross_validate", 2, "--trainer.limit_test_batches", 0), 2, "leaves nothing to do"),
+        (("--cross_validate", 2, *TWO_PROCESSES), 2, "works with one process"),
     ],
 )
 def test_what_cannot_be_is_refused_and_leaves_no_folder(lit, tmp_path, options, status, said):
