@@ -18,9 +18,11 @@ PAGES = (
     "docs/reliability.md",
     "docs/tables.md",
     "docs/images.md",
+    "docs/baselines.md",
     "docs/ranking.md",
     "docs/lessons/09_metrics.md",
 )
+PYTHON = (*PAGES, "docs/sklearn.md")
 ALL_PAGES = [
     "README.md",
     "SECURITY.md",
@@ -94,7 +96,7 @@ def test_the_commands(fresh_folder, capsys, page, whole):
 
 
 @pytest.mark.filterwarnings("ignore")  # a Trainer of one's own says what it likes
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks("python", page)])
+@pytest.mark.parametrize("page", [page for page in PYTHON if blocks("python", page)])
 def test_the_python(fresh_folder, page):
     names = {"__name__": "page"}  # what a block has made, the next ones of the page may use
     for code in blocks("python", page):

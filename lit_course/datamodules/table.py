@@ -309,10 +309,12 @@ class TableDataModule(SupervisedDataModule):
                 test_size=0 if "test" in tables else self.test_size,
                 seed=self.seed,
                 classes=targets[0] if self._has_classes(targets, labelled) else None,
+                fold=self.fold,
                 queries=queries,
             )
             if not len(rows["train"]):
                 raise ValueError(f"{self.cut_by.column!r} leaves no row to train on")
+        self._held_out = rows["test"]
         return {name: part for name, part in rows.items() if name == "train" or name not in tables}
 
     def _labelled(self, targets: list[pl.Series]) -> pl.Series:
