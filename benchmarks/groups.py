@@ -10,6 +10,7 @@ from benchmarks import (
     large_table,
     least_squares,
     memory,
+    ranking,
     startup,
     training,
 )
@@ -23,6 +24,7 @@ GROUPS: dict[str, Group] = {
     "large_table": large_table.GROUP,
     "evaluation": evaluation.GROUP,
     **least_squares.GROUPS,
+    "ranking": ranking.GROUP,
     "startup": startup.GROUP,
     "memory": memory.GROUP,
 }

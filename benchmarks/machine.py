@@ -15,7 +15,16 @@ from unittest import mock
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-PACKAGES = ("lightning", "numpy", "scikit-learn", "skorch", "torch", "torchmetrics", "torchvision")
+PACKAGES = (
+    "lightgbm",
+    "lightning",
+    "numpy",
+    "scikit-learn",
+    "skorch",
+    "torch",
+    "torchmetrics",
+    "torchvision",
+)
 # What the libraries of a new process read before they make their threads.
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

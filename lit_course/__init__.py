@@ -30,8 +30,10 @@ if TYPE_CHECKING:
         FashionMNISTDataModule,
         ImageFolderDataModule,
         RollerCoasterDataModule,
+        SVMLightDataModule,
+        SyntheticQueriesDataModule,
     )
-    from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor
+    from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor, Ranker
 
 __all__ = [
     "ArrayDataModule",
@@ -44,7 +46,10 @@ __all__ = [
     "LinearRegressor",
     "MLPClassifier",
     "MLPRegressor",
+    "Ranker",
     "RollerCoasterDataModule",
+    "SVMLightDataModule",
+    "SyntheticQueriesDataModule",
 ]
 
 

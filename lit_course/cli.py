@@ -24,7 +24,7 @@ usage: lit-course {fit,validate,test,predict} [--config FILE] [options]
   predict    write predictions.csv from a checkpoint
 
   --config FILE          a run's configuration; see configs/
-  --model NAME           MLPClassifier, MLPRegressor, LinearRegressor or a class by its full path
+  --model NAME           MLPClassifier, MLPRegressor, LinearRegressor, Ranker or a class by its path
   --data NAME            DigitsDataModule, CSVDataModule, ... or a class of yours by its full path
   --ckpt_path WHICH      best, last, a run's folder or a file
   --name NAME            name of the run; its folder is lightning_logs/NAME/version_N

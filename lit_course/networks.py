@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lit_course.categories import Categories, OneHot, TableInput
 from lit_course.names import lookup
+from lit_course.piecewise import PiecewiseLinear
 from lit_course.scaling import InputScaling, as_float, flatten
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -74,6 +75,8 @@ class MLP(nn.Sequential):
             ``table``, a ``TableInput``.
         one_hot_levels: The most levels that a category may have to get a column for each; of more
             it gets a learned vector.
+        bins: Bins of a ``PiecewiseLinear`` named ``encoding`` behind the scaling, of all columns
+            but learned vectors; 0 for none.
     """
 
     def __init__(
@@ -90,19 +93,23 @@ class MLP(nn.Sequential):
         standardize: bool = True,
         categories: Categories | None = None,
         one_hot_levels: int = 20,
+        bins: int = 0,
     ) -> None:
         super().__init__()
         make_activation = lookup("activation", activation, ACTIVATIONS)
         make_normalization = normalization and lookup(
             "normalization", normalization, NORMALIZATIONS
         )
-        width = in_features
+        width = columns = in_features
         if categories:
             table = TableInput(in_features, categories, one_hot_levels, standardize)
-            width = table.out_features
+            width, columns = table.out_features, table.scaling.in_features
             self.add_module("table", table)
         else:
             self.add_module("scaling", InputScaling(in_features, standardize))
+        if bins:
+            self.add_module("encoding", PiecewiseLinear(columns, bins))
+            width += columns * (bins - 1)
         for i, hidden in enumerate(hidden_features, start=1):
             self.add_module(f"linear{i}", nn.Linear(width, hidden))
             if make_normalization:

@@ -66,6 +66,16 @@ class StageMetrics(nn.Module):
         self.answer = answer
         self.check = check
         self._pending = Pending()
+        self._kept: list[tuple[Tensor, Tensor]] | None = None
+
+    def keep(self) -> None:
+        """Keep all answers and targets from now on until ``reset``, for ``kept``."""
+        self._kept = []
+
+    def kept(self) -> list[tuple[Tensor, Tensor]]:
+        """Answers and targets of this process, in their order and in pieces, on the CPU."""
+        self.feed()
+        return [(answers.cpu(), targets.cpu()) for answers, targets in self._kept or ()]
 
     @property
     def has_samples(self) -> bool:
@@ -99,6 +109,8 @@ class StageMetrics(nn.Module):
                 if self.check is not None:
                     self.check(target)
                 answers = self.answer(outputs)
+                if self._kept is not None:
+                    self._kept.append((answers, target))
                 self.metrics.update(answers, target)
                 if self.details is not None:
                     self.details.update(answers, target)
@@ -142,6 +154,7 @@ class StageMetrics(nn.Module):
 
     def reset(self) -> None:
         """Forget all samples."""
+        self._kept = None
         self._pending.clear()
         self.loss.reset()
         self.metrics.reset()

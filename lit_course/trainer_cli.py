@@ -21,6 +21,7 @@ from lit_course import datamodules, modules, runs
 from lit_course.callbacks import (
     BestCheckpoint,
     EndTogether,
+    Figures,
     FiniteCheck,
     PredictionFile,
     Results,
@@ -266,6 +267,7 @@ class TrainerCLI(LightningCLI):
         if trainer.enable_progress_bar is not False:
             yield RunProgress()
         yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
+        yield Figures(self.folder)
         if self.verb == "predict" and self.folder is not None:
             yield PredictionFile(self.folder / "predictions.csv")
         if self.verb != "fit":

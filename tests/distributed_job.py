@@ -19,8 +19,17 @@ import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from lit_course import ArrayDataModule, CSVDataModule, LinearRegressor, MLPClassifier, MLPRegressor
-from lit_course.callbacks import PredictionFile, StopEarly
+from lit_course import (
+    ArrayDataModule,
+    CSVDataModule,
+    LinearRegressor,
+    MLPClassifier,
+    MLPRegressor,
+    Ranker,
+    SyntheticQueriesDataModule,
+)
+from lit_course.callbacks import Figures, PredictionFile, StopEarly
+from lit_course.ranking_losses import RANKING_LOSSES
 
 RANK, WORLD = (
     int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1))
@@ -176,6 +185,35 @@ def scaled_targets() -> dict[str, Any]:
     return results
 
 
+def ranking() -> dict[str, Any]:
+    """Queries of different sizes, shared unevenly; of two test queries one process has none."""
+    results = {}
+    for loss in RANKING_LOSSES:
+        seed_everything(0)
+        data = SyntheticQueriesDataModule(
+            80, batch_size=GLOBAL_BATCH // WORLD, val_size=22, test_size=2
+        )
+        model = Ranker(hidden_features=[8], bins=4, loss=loss, optimizer="SGD", lr=0.05)
+        runner = trainer(max_epochs=2)
+        runner.fit(model, datamodule=data)
+        results |= {f"{loss} {name}": value for name, value in found(model, runner).items()}
+        file = Path(sys.argv[1]) / "ranks.csv"
+        runner = trainer(callbacks=[PredictionFile(file), Figures(file.parent)])
+        runner.test(model, datamodule=data, verbose=False)
+        values = {name: float(value) for name, value in runner.callback_metrics.items()}
+        results |= {f"{loss} {name}": value for name, value in values.items()}
+        runner.predict(model, datamodule=data, return_predictions=False)
+        rows = list(csv.DictReader(file.open()))
+        for column in ("query", "item", "score", "rank"):
+            results[f"{loss} {column}"] = [float(row[column]) for row in rows]
+        for table in file.parent.glob("figures/*.csv"):
+            _, *numbers = csv.reader(table.open())
+            results[f"{loss} {table.stem}"] = [
+                [float(cell or -1) for cell in row] for row in numbers
+            ]
+    return results
+
+
 def more_processes_than_rows() -> dict[str, Any]:
     x, y = samples(154)
     data = ArrayDataModule(
@@ -251,6 +289,7 @@ CASES: list[Callable[[], dict[str, Any]]] = [
     foreign_loader,
     weighted_samples_and_a_tuned_threshold,
     scaled_targets,
+    ranking,
     more_processes_than_rows,
     plateau_and_early_stopping,
     predictions_of_a_foreign_loader,

@@ -36,6 +36,7 @@ def test_the_promised_configurations_are_there():
         "linear_boston",
         "mlp_boston",
         "linear_roller_coaster",
+        "mlp_ranker_synthetic",
         "lessons/lesson4_boston",
         "lessons/lesson5_output_relu",
         "lessons/lesson5_no_output_relu",
@@ -90,6 +91,9 @@ def where(request):
             return [f"--data.root={request.getfixturevalue('shared_data')}"]
         if name == "CSVDataModule":
             return [f"--data.path={request.getfixturevalue('shared_data') / 'boston.csv'}"]
+        if name == "SVMLightDataModule":
+            ranked = request.getfixturevalue("shared_data") / "lambdarank"
+            return [f"--data.path={ranked}/rank.train", f"--data.test_path={ranked}/rank.test"]
         return []
 
     return flags

@@ -17,8 +17,8 @@ CORES = {"one CPU core": 1, "two CPU cores": 2}
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?"
 SEEDS = re.compile(r"\(seeds? ([\d, ]+)\)")
 SECONDS = re.compile(rf"({NUMBER}) s\b")
-VALUE = re.compile(rf"([a-z]\w*/[\w/]+) ({NUMBER})( %)?(?: ± ({NUMBER}))?")
-CURVE = re.compile(rf"([a-z]\w*/[\w/]+) by epoch:? ({NUMBER}(?:; {NUMBER})*)( %)?")
+VALUE = re.compile(rf"([a-z]\w*/[\w/@]+) ({NUMBER})( %)?(?: ± ({NUMBER}))?")
+CURVE = re.compile(rf"([a-z]\w*/[\w/@]+) by epoch:? ({NUMBER}(?:; {NUMBER})*)( %)?")
 
 
 def measured(config: Path) -> str:

@@ -107,8 +107,12 @@ QUICK = {setup: KICKS[(2 * i + 1) % len(KICKS)] for i, setup in enumerate(SETUPS
     ],
 )
 def test_a_signal_costs_nothing(lit, tmp_path, kicked, setup, kick):
+    assert_costs_nothing(lit, tmp_path, kicked, kick, *MODEL, *SETUPS[setup])
+
+
+def assert_costs_nothing(lit, tmp_path, kicked, kick, *options):
     run = tmp_path / "runs" / "run" / "version_0"
-    command = ("fit", *MODEL, *SETUPS[setup], "--name", "run")
+    command = ("fit", *options, "--name", "run")
     assert lit(*command).status == 0
     reference = run.rename(tmp_path / "reference")
     kicked(*kick)
@@ -118,6 +122,20 @@ def test_a_signal_costs_nothing(lit, tmp_path, kicked, setup, kick):
     done = lit("fit", "--ckpt_path", run)
     assert done.status == 0, done.err
     assert_same_run(run, reference)
+
+
+RANKER = (
+    *("--model", "Ranker", "--model.hidden_features", "[8]", "--model.dropout", "0.2"),
+    *("--data", "SyntheticQueriesDataModule", "--data.num_queries", "100"),
+    *("--data.batch_size", "10", *EPOCH_LIMIT),
+)
+
+
+@pytest.mark.parametrize(
+    "kick", [pytest.param(k, marks=[] if k == (8, False) else [pytest.mark.slow]) for k in KICKS]
+)
+def test_nor_does_it_cost_a_ranker_a_query(lit, tmp_path, kicked, kick):
+    assert_costs_nothing(lit, tmp_path, kicked, kick, *RANKER)
 
 
 @pytest.mark.parametrize("setup", ["SGD, cosine", "AdamW, plateau"])

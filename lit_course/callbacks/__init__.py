@@ -2,6 +2,7 @@
 
 from lit_course.callbacks.best_checkpoint import BestCheckpoint
 from lit_course.callbacks.end_together import EndTogether
+from lit_course.callbacks.figures import Figures
 from lit_course.callbacks.finite_check import FiniteCheck
 from lit_course.callbacks.prediction_file import PredictionFile
 from lit_course.callbacks.progress import RunProgress
@@ -13,6 +14,7 @@ from lit_course.callbacks.stop_on_signal import StopOnSignal
 __all__ = [
     "BestCheckpoint",
     "EndTogether",
+    "Figures",
     "FiniteCheck",
     "PredictionFile",
     "Results",

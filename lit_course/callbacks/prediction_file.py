@@ -18,7 +18,7 @@ class PredictionFile(Callback):
     """Writes one row per sample to a CSV file: row number, class and probabilities, or prediction.
 
     A data module that has ``row_names``, one for each row of the data set, gets them as the first
-    column, ``name``.
+    column, ``name``; one that has ``query_names`` gets them for the numbers in a column ``query``.
 
     Rows are in data order and written batch by batch to a partial file, which takes the final name
     at the end: the file is either the old one or whole. Each of several processes writes a partial
@@ -56,6 +56,10 @@ class PredictionFile(Callback):
         writer = csv.writer(self._file)
         named = {"prediction": outputs} if isinstance(outputs, Tensor) else outputs
         columns = dict(_columns(named, pl_module))
+        data = getattr(trainer, "datamodule", None)
+        queries = getattr(data, "query_names", None)
+        if queries is not None and "query" in columns:
+            columns["query"] = [queries[number] for number in columns["query"]]
         size = len(next(iter(columns.values())))
         if isinstance(batch, list | tuple) and len(batch) == 3 and "row" in batch[2]:
             rows: Iterable[int] = batch[2]["row"].tolist()
@@ -64,7 +68,7 @@ class PredictionFile(Callback):
         else:
             rows = range(self._rows, self._rows + size)
         which: dict[str, Iterable[Any]] = {"row": rows}
-        names = getattr(getattr(trainer, "datamodule", None), "row_names", None)
+        names = getattr(data, "row_names", None)
         if names is not None:
             which = {"name": [names[row] for row in rows], "row": rows}
         if self._rows == 0:

@@ -56,6 +56,10 @@ def plan(trainer: Trainer, module: LightningModule) -> dict[str, str]:
     lines = {"model": type(module).__name__ + (f" on {type(data).__name__}" if data else "")}
     if sizes := getattr(data, "split_sizes", None):
         lines["samples"] = " · ".join(f"{count:,} {split}" for split, count in sizes.items())
+    queries = getattr(data, "split_queries", None)
+    if queries:
+        counts = {split: len(names) for split, names in queries.items()}
+        lines["queries"] = " · ".join(f"{count:,} {split}" for split, count in counts.items())
     batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
     updates = batches if batches == float("inf") else ceil(batches / accumulated)
     total = trainer.estimated_stepping_batches
@@ -64,7 +68,7 @@ def plan(trainer: Trainer, module: LightningModule) -> dict[str, str]:
     )
     if size := getattr(data, "batch_size", None):
         of_each = " of each process" if trainer.world_size > 1 else ""
-        lines["updates"] += f", {size} samples a batch{of_each}" + (
+        lines["updates"] += f", {size} {'queries' if queries else 'samples'} a batch{of_each}" + (
             f", {accumulated} batches an update" if accumulated > 1 else ""
         )
     if getattr(module, "solver", None) == "exact":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lit_course.datamodules.batches import Batches
+from lit_course.datamodules.query_batches import QueryBatches
 from lit_course.datamodules.samples import Samples, Split
-from lit_course.datamodules.splits import split_rows
+from lit_course.datamodules.splits import split_queries, split_rows
 from lit_course.scaling import ColumnStatistics, rows_per_piece
 
 EVALUATION = 4  # times as many rows as in a batch of training
@@ -25,14 +26,16 @@ class SupervisedDataModule(LightningDataModule, ABC):
 
     A subclass implements :meth:`load`. Batches are ``(x, y)``, with ``x`` raw, of weighted samples
     ``(x, y, {"weight": ...})``; prediction batches have the row numbers, ``(x, y, {"row": ...})``,
-    and keep the order of the data set. After :meth:`setup` the data says of itself what a model
+    and keep the order of the data set. Of queries a batch holds whole ones, with the number of
+    each row's query, ``{"group": ...}``. After :meth:`setup` the data says of itself what a model
     wants to know: ``in_features``, ``num_classes``, ``out_features``, ``schema``,
-    ``train_statistics``, ``train_targets``, ``class_counts``, ``split_sizes``, ``train_weight``.
+    ``train_statistics``, ``train_targets``, ``class_counts``, ``split_sizes``, ``split_queries``,
+    ``train_weight``.
     Weights change none of the others.
 
     Args:
-        batch_size: Rows per batch of training; of several processes for each one. Evaluation
-            takes four times as many, as no gradients are kept.
+        batch_size: Rows per batch of training, or queries where there are any; of several
+            processes for each one. Evaluation takes four times as many, as no gradients are kept.
         val_size: Rows held out for validation: a fraction, or an integer count; 0 for none.
         test_size: Rows held out for testing, in the same way.
         shuffle: Whether the training rows come in a new order each epoch.
@@ -81,14 +84,22 @@ class SupervisedDataModule(LightningDataModule, ABC):
         """
 
     def cut(self, samples: Samples) -> dict[str, Split]:
-        """Cut a data set by ``val_size``, ``test_size`` and ``seed``, stratified by class."""
-        rows = split_rows(
-            len(samples),
-            val_size=self.val_size,
-            test_size=self.test_size,
-            seed=self.seed,
-            labels=None if samples.num_classes is None else samples.y,
-        )
+        """Cut a data set by ``val_size``, ``test_size`` and ``seed``, stratified by class.
+
+        Items of queries are cut by query, and sizes count queries.
+        """
+        if samples.group is not None:
+            rows = split_queries(
+                samples.group, val_size=self.val_size, test_size=self.test_size, seed=self.seed
+            )
+        else:
+            rows = split_rows(
+                len(samples),
+                val_size=self.val_size,
+                test_size=self.test_size,
+                seed=self.seed,
+                labels=None if samples.num_classes is None else samples.y,
+            )
         return {name: Split(samples, numbers) for name, numbers in rows.items()}
 
     def setup(self, stage: str | None = None) -> None:
@@ -152,11 +163,12 @@ class SupervisedDataModule(LightningDataModule, ABC):
 
     def predict_dataloader(self) -> Batches:
         """Batches with row numbers: of ``"predict"``, else of the test split, else of all rows."""
-        splits = self._loaded("predict_dataloader()")
+        return self._batches(self._predicted("predict_dataloader()"), with_rows=True)
+
+    def _predicted(self, attribute: str) -> Split:
+        splits = self._loaded(attribute)
         split = splits.get("predict") or splits["test"]
-        if len(split) == 0:
-            split = Split(splits["train"].samples)
-        return self._batches(split, with_rows=True)
+        return split if len(split) > 0 else Split(splits["train"].samples)
 
     @property
     def in_features(self) -> int:
@@ -183,6 +195,22 @@ class SupervisedDataModule(LightningDataModule, ABC):
     def split_sizes(self) -> dict[str, int]:
         """Number of rows of each split."""
         return {name: len(split) for name, split in self._loaded("split_sizes").items()}
+
+    @property
+    def split_queries(self) -> dict[str, list[str]]:
+        """Names of the queries of each split, in its order; empty where there are no queries."""
+        found = {}
+        for name, split in self._loaded("split_queries").items():
+            if (queries := split.queries) is not None:
+                names = split.samples.query_names
+                numbers = queries.tolist()
+                found[name] = [str(n) if names is None else names[n] for n in numbers]
+        return found
+
+    @property
+    def query_names(self) -> list[str] | None:
+        """Name of each query by its number in predict batches; ``None`` where it has no other."""
+        return self._predicted("query_names").samples.query_names
 
     @cached_property
     def train_weight(self) -> float | None:
@@ -225,10 +253,13 @@ class SupervisedDataModule(LightningDataModule, ABC):
         in_step: bool = False,
         first_batch: Callable[[], int] = int,
     ) -> Batches:
-        return Batches(
-            split.samples.x,
-            split.samples.y,
-            split.rows,
+        samples = split.samples
+        batches: Callable[..., Batches]
+        if samples.group is not None:
+            batches = partial(QueryBatches, samples.x, samples.y, samples.group, split.queries)
+        else:
+            batches = partial(Batches, samples.x, samples.y, split.rows, weight=samples.weight)
+        return batches(
             batch_size=self.batch_size * (1 if in_step else EVALUATION),
             shuffle=shuffle,
             drop_last=drop_last,
@@ -238,7 +269,6 @@ class SupervisedDataModule(LightningDataModule, ABC):
             world_size=getattr(self.trainer, "world_size", 1),
             in_step=in_step,
             first_batch=first_batch,
-            weight=split.samples.weight,
         )
 
     def _any_samples(self, attribute: str) -> Samples:

@@ -55,6 +55,7 @@ class Batches(Iterable[Batch]):
 
     # Lightning treats whatever has a `sampler` as a DataLoader and then asks for this one too.
     batch_sampler = None
+    unit, units = "row", "rows"  # what is ordered and shared out
 
     def __init__(
         self,
@@ -79,13 +80,14 @@ class Batches(Iterable[Batch]):
         if drop_last and self.num_samples < batch_size * world_size:
             each = f" for each of {world_size} processes" if world_size > 1 else ""
             raise ValueError(
-                f"drop_last would drop every row: {self.num_samples} rows do not fill one batch of "
-                f"{batch_size}{each}. Make batch_size smaller or set drop_last to false."
+                f"drop_last would drop every {self.unit}: {self.num_samples} {self.units} do not "
+                f"fill one batch of {batch_size}{each}. Make batch_size smaller or set drop_last "
+                "to false."
             )
         if in_step and 0 < self.num_samples < world_size:
             raise ValueError(
-                f"{self.num_samples} training rows are too few for {world_size} processes: each "
-                "needs one at least. Start fewer processes (devices, num_nodes)."
+                f"{self.num_samples} training {self.units} are too few for {world_size} processes: "
+                "each needs one at least. Start fewer processes (devices, num_nodes)."
             )
         self.batch_size = batch_size
         self.shuffle = shuffle

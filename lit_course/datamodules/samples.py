@@ -28,6 +28,9 @@ class Samples:
             be predicted.
         weight: Weight of each sample in the loss, ``(N,)`` float32, not negative; ``None`` weighs
             all alike.
+        group: Number of the query that each row is an item of, ``(N,)`` int64: from 0 in data-set
+            order, the rows of a query together; ``None`` where rows belong to no query.
+        query_names: Name of each query; their numbers, if not given.
 
     Raises:
         ValueError: If shapes, dtypes or values break this contract; the first offending row is
@@ -43,9 +46,13 @@ class Samples:
     first_row: int = 0
     labelled: Tensor | None = None
     weight: Tensor | None = None
+    group: Tensor | None = None
+    query_names: list[str] | None = None
 
     def __post_init__(self) -> None:
         self._check_features()
+        if self.group is not None:
+            self._check_group(self.group)
         if self.weight is not None:
             self._check_weight(self.weight)
         if self.num_classes is None:
@@ -145,6 +152,25 @@ class Samples:
             "convert them to integers, or leave num_classes out for a regression."
         )
 
+    def _check_group(self, group: Tensor) -> None:
+        if group.dtype != torch.int64 or group.shape != self.x.shape[:1]:
+            raise ValueError(
+                f"Numbers of queries must be int64 of shape ({len(self)},), found {group.dtype} of "
+                f"{tuple(group.shape)}: give one for each row."
+            )
+        if self.weight is not None:
+            raise ValueError("Items of queries are not weighted: leave the weights out.")
+        steps = group.diff(prepend=group.new_tensor([-1]))
+        wrong = (steps < 0) | (steps > 1)
+        wrong[0] = group[0] != 0
+        if wrong.any():
+            row = int(wrong.nonzero()[0])
+            raise ValueError(
+                f"Queries are numbered from 0 in the order of their rows, which stand together, "
+                f"found {int(group[row])} in row {row + self.first_row}."
+            )
+        _check_names("query_names", self.query_names, int(group[-1]) + 1)
+
     def _check_weight(self, weight: Tensor) -> None:
         if weight.dtype != torch.float32:
             raise ValueError(f"Weights must be float32, found {weight.dtype}: convert them.")
@@ -196,6 +222,22 @@ class Split:
     def y(self) -> Tensor:
         """Targets of this split."""
         return self.samples.y if self.rows is None else self.samples.y[self.rows]
+
+    @property
+    def queries(self) -> Tensor | None:
+        """Numbers of the queries, all whole, that this split's rows are items of, if any."""
+        group = self.samples.group
+        if group is None:
+            return None
+        mine = group if self.rows is None else group[self.rows]
+        queries: Tensor
+        queries, counts = torch.unique_consecutive(mine, return_counts=True)
+        cut = counts != group.bincount()[queries]
+        if cut.any():
+            raise ValueError(
+                f"Query {int(queries[cut][0])} is in more than one split: cut data by query."
+            )
+        return queries
 
     @property
     def weight(self) -> Tensor | None:

@@ -13,6 +13,7 @@ def split_rows(
     test_size: int | float,
     seed: int,
     labels: Tensor | None = None,
+    units: str = "rows",
 ) -> dict[str, Tensor]:
     """Deal the rows of a data set out to three disjoint splits.
 
@@ -28,6 +29,7 @@ def split_rows(
         test_size: Test rows, in the same way.
         seed: Seed of the draw; the global random state is neither used nor changed.
         labels: Class of each row, ``(num_rows,)`` int64.
+        units: What messages call the rows.
 
     Returns:
         Row numbers of ``"train"``, ``"val"`` and ``"test"``, each in data-set order.
@@ -35,12 +37,12 @@ def split_rows(
     Raises:
         ValueError: If a size is out of range, rounds to nothing, or leaves no row for training.
     """
-    num_test = _count("test_size", test_size, num_rows)
-    num_val = _count("val_size", val_size, num_rows)
+    num_test = _count("test_size", test_size, num_rows, units)
+    num_val = _count("val_size", val_size, num_rows, units)
     if num_test + num_val >= num_rows:
         raise ValueError(
             f"val_size={val_size} and test_size={test_size} take {num_val} + {num_test} of "
-            f"{num_rows} rows and leave none for training: make them smaller."
+            f"{num_rows} {units} and leave none for training: make them smaller."
         )
     classes = torch.zeros(num_rows, dtype=torch.int64)
     if labels is not None:
@@ -60,6 +62,32 @@ def split_rows(
         "val": grouped[~for_train & ~for_test].sort().values,
         "test": grouped[for_test].sort().values,
     }
+
+
+def split_queries(
+    group: Tensor, *, val_size: int | float, test_size: int | float, seed: int
+) -> dict[str, Tensor]:
+    """Deal queries out as ``split_rows`` deals rows: sizes count queries, and none is cut.
+
+    Args:
+        group: Number of each row's query, ``(N,)`` int64, from 0 without gaps.
+        val_size: Validation queries: a fraction in [0, 1), or an integer count.
+        test_size: Test queries, in the same way.
+        seed: Seed of the draw.
+
+    Returns:
+        Row numbers of ``"train"``, ``"val"`` and ``"test"``, each in data-set order.
+
+    Raises:
+        ValueError: If a size is out of range, rounds to nothing, or leaves no query for training.
+    """
+    num_queries = int(group.max()) + 1
+    queries = split_rows(
+        num_queries, val_size=val_size, test_size=test_size, seed=seed, units="queries"
+    )
+    split_of = torch.zeros(num_queries, dtype=torch.int64)
+    split_of[queries["test"]], split_of[queries["val"]] = 1, 2
+    return _named(split_of[group])
 
 
 def split_groups(
@@ -135,19 +163,19 @@ def _named(split_of: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _count(name: str, size: int | float, num_rows: int) -> int:
+def _count(name: str, size: int | float, num_rows: int, units: str = "rows") -> int:
     """Turn a fraction or a count into a count."""
     if not (0 <= size < 1 if isinstance(size, float) else size >= 0):
         raise ValueError(
-            f"{name} must be a fraction in [0, 1) or an integer count of rows, found {size} "
-            f"(the data set has {num_rows} rows)."
+            f"{name} must be a fraction in [0, 1) or an integer count of {units}, found {size} "
+            f"(the data set has {num_rows} {units})."
         )
     if not isinstance(size, float):
         return size
     count = round(size * num_rows)
     if count == 0 and size > 0:
         raise ValueError(
-            f"{name}={size} of {num_rows} rows is less than one row: give a larger fraction, "
+            f"{name}={size} of {num_rows} {units} is less than one: give a larger fraction, "
             "a count, or 0 for no such split."
         )
     return count

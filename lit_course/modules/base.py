@@ -50,6 +50,10 @@ class SupervisedModule(DeclaredModule):
     def check_target(self, y: Tensor, outputs: Tensor) -> Tensor:
         """Bring targets into the one shape and dtype that the loss takes, or refuse them."""
 
+    def read(self, batch: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Inputs, targets and, where there are any, the weights of the samples ``(B,)``."""
+        return unpack(batch)
+
     def outputs_of(self, x: Tensor) -> Tensor:
         """What the loss takes of raw features ``(B, ...)``."""
         outputs: Tensor = self(x)
@@ -58,6 +62,12 @@ class SupervisedModule(DeclaredModule):
     def loss_target(self, y: Tensor) -> Tensor:
         """Targets as the loss takes them."""
         return y
+
+    def mean_loss(
+        self, outputs: Tensor, y: Tensor, sample_weight: Tensor | None
+    ) -> tuple[Tensor, Tensor | int]:
+        """The mean loss of a batch, and what it was divided by."""
+        return mean_loss(self.loss, outputs, self.loss_target(y), sample_weight)
 
     @property
     @abstractmethod
@@ -86,7 +96,7 @@ class SupervisedModule(DeclaredModule):
 
     def _step(self, batch: Any, stage: Stage, report: bool = True) -> tuple[Tensor, Tensor | int]:
         """The mean loss of a batch, and what it was divided by."""
-        x, y, sample_weight = unpack(batch)
+        x, y, sample_weight = self.read(batch)
         first = stage not in self._checked
         if first and not x.isfinite().all():
             raise ValueError("features must be finite, found NaN or infinity: drop or fill them")
@@ -97,7 +107,7 @@ class SupervisedModule(DeclaredModule):
             if sample_weight is not None:
                 check_weight(sample_weight)
             self._checked |= {stage}
-        loss, weight = mean_loss(self.loss, outputs, self.loss_target(y), sample_weight)
+        loss, weight = self.mean_loss(outputs, y, sample_weight)
         if report:
             self._stage_metrics(stage).add(outputs, y, loss, weight)
         return loss, weight

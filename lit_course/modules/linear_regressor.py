@@ -12,11 +12,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from lit_course.categories import categories, table_width
+from lit_course.gather import gather
 from lit_course.losses import REGRESSION_LOSSES, make_loss
 from lit_course.modules.hyperparameters import check_size
 from lit_course.modules.regressor import Regressor
 from lit_course.modules.solvable import SolvableModule, Solver
-from lit_course.modules.survey import Survey, gather
+from lit_course.modules.survey import Survey
 from lit_course.networks import LinearModel
 from lit_course.schedules import (
     Interval,

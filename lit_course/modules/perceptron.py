@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
 
-from lit_course.categories import categories, table_width
+import torch
+from torch import Tensor
+
+from lit_course.categories import categories, embedding_width, table_width
+from lit_course.gather import gather
 from lit_course.modules.base import SupervisedModule
 from lit_course.modules.hyperparameters import check_size
 from lit_course.modules.survey import Survey
 from lit_course.names import lookup
 from lit_course.networks import ACTIVATIONS, BATCH_OF_ONE, INITIALIZATIONS, MLP, NORMALIZATIONS
+from lit_course.piecewise import PiecewiseLinear
+
+MAX_VALUES = 2**24  # 64 MB of the training split on each process, to find quantiles in
 
 
 class PerceptronModule(SupervisedModule):
@@ -40,7 +47,9 @@ class PerceptronModule(SupervisedModule):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is a share in [0, 1), found {self.dropout}")
 
-    def make_layers(self, out_features: int, output_activation: str | None = None) -> MLP:
+    def make_layers(
+        self, out_features: int, output_activation: str | None = None, bins: int = 0
+    ) -> MLP:
         """An ``MLP`` from raw features to so many outputs."""
         assert self.in_features is not None
         return MLP(
@@ -55,6 +64,7 @@ class PerceptronModule(SupervisedModule):
             standardize=self.standardize,
             categories=categories(self.schema),
             one_hot_levels=self.one_hot_levels,
+            bins=bins,
         )
 
     @staticmethod
@@ -67,6 +77,9 @@ class PerceptronModule(SupervisedModule):
         coded = categories(arguments.get("schema") or {})
         levels = arguments.get("one_hot_levels", 20)
         inputs = table_width(arguments.get("in_features") or 0, coded, levels)
+        if bins := arguments.get("bins", 0):
+            vectors = [len(codes) for codes in coded.values() if len(codes) - 2 > levels]
+            inputs += (inputs - sum(map(embedding_width, vectors))) * (bins - 1)
         widths = pairwise([inputs, *hidden, out_features])
         return {
             f"network.{name}.weight": (after, before)
@@ -74,12 +87,27 @@ class PerceptronModule(SupervisedModule):
         }
 
     def learn(self, survey: Survey) -> None:
-        """Look at how an epoch ends.
+        """Take the bins of an encoding from the training split; look at how an epoch ends.
 
         Raises:
             ValueError: If batch normalisation would end the epoch on a batch of one sample.
         """
         super().learn(survey)
+        encoding = getattr(self.network, "encoding", None)
+        if isinstance(encoding, PiecewiseLinear) and encoding.count == 0:
+            encoding.fit(self._encoded_columns(survey, encoding.columns))
         takes_statistics = self.normalization == "batch" and not self._frozen_norms
         if takes_statistics and survey.last_batch == 1:
             raise ValueError(f"the last batch of an epoch has one sample: {BATCH_OF_ONE}")
+
+    @torch.no_grad()
+    def _encoded_columns(self, survey: Survey, columns: int) -> Tensor:
+        """What reaches an encoding, ``(N, columns)``: of as many of the first rows as fit."""
+        assert isinstance(self.network, MLP)
+        before, rows = self.network[0], 0
+        parts = [torch.zeros(0, columns)]
+        for x, *_ in survey.batches():
+            if rows < MAX_VALUES // columns:
+                parts.append(before(x.to(self.device))[:, :columns].cpu())
+                rows += len(x)
+        return torch.cat(gather(torch.cat(parts))).to(self.device)

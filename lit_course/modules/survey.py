@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-import torch.distributed as distributed
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from lit_course.gather import gather
 from lit_course.modules.batch import check_weight, unpack
 from lit_course.scaling import ColumnStatistics, InputScaling
-
-T = TypeVar("T")
 
 
 class Survey:
@@ -141,15 +139,6 @@ class Survey:
                 if self.scaling is not None:
                     self._network(x.to(self._device))
         return _of_all_processes(statistics, torch.cat(targets), samples, total_weight)
-
-
-def gather(part: T) -> list[T]:
-    """The parts of all processes in their order; alone, one's own."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [part]
-    parts = [part] * distributed.get_world_size()
-    distributed.all_gather_object(parts, part)
-    return parts
 
 
 def _of_all_processes(

@@ -25,6 +25,7 @@ from lit_course.datamodules import (
     ArrayDataModule,
     CSVDataModule,
     FashionMNISTDataModule,
+    SVMLightDataModule,
     fashion_mnist,
 )
 from lit_course.datamodules.class_folders import ClassFolders
@@ -138,6 +139,48 @@ def test_damaged_tables(suffix, examples):
 
     check()
     assert any(ended) or suffix == ".parquet"
+    assert not all(ended)
+
+
+def load_ranked(content: bytes) -> bool:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rank.txt"
+        path.write_bytes(content)
+        path.with_name("rank.txt.query").write_bytes(b"30\n30\n")
+        data = SVMLightDataModule(str(path), val_size=1, test_size=0)
+        return ends_well(lambda: data.setup("fit"))
+
+
+TOKENS = st.one_of(CELLS, st.sampled_from(["qid:1", "qid:2", "1:2", "2:3", "#", "qid:", ":", "3:"]))
+
+
+@quick(40)
+@given(st.lists(st.lists(TOKENS, min_size=1, max_size=5), max_size=5), st.sampled_from(" \t\r"))
+def test_ranking_data_of_any_words(rows, space):
+    good = ["1 qid:a 1:1", "0 qid:a 2:1", "1 qid:b 1:1"]
+    content = "\n".join([*good, *(space.join(row) for row in rows)])
+    load_ranked(content.encode("utf-8", "surrogatepass"))
+
+
+ITEMS = [b"%d %%s1:%d 3:0.5 # %d\n" % (i % 3, i, i) for i in range(60)]
+RANKED = {
+    "qid": b"".join(item % (b"qid:%d " % (i // 6)) for i, item in enumerate(ITEMS)),
+    "beside": b"".join(item % b"" for item in ITEMS),
+}
+
+
+@pytest.mark.parametrize("kind", RANKED)
+@pytest.mark.parametrize("examples", [40, pytest.param(2000, marks=pytest.mark.slow)])
+def test_damaged_ranking_data(kind, examples):
+    ended = []
+
+    @quick(examples)
+    @given(damaged(RANKED[kind]))
+    def check(content):
+        ended.append(load_ranked(content))
+
+    check()
+    assert any(ended)
     assert not all(ended)
 
 

@@ -92,3 +92,49 @@ def test_refuses(change, message):
     with pytest.raises(ValueError, match=message) as error:
         Samples(**{"x": X, "y": Y, **change})
     assert len(str(error.value).splitlines()) <= 5
+
+
+# ------------------------------------------------------------------- queries
+
+
+def ranked(group: list[int], **others: object) -> Samples:
+    count = len(group)
+    return Samples(torch.rand(count, 2), torch.rand(count), group=torch.tensor(group), **others)
+
+
+def test_a_split_knows_its_queries():
+    samples = ranked([0, 0, 1, 2, 2, 2])
+    assert Split(samples).queries.tolist() == [0, 1, 2]
+    assert Split(samples, torch.tensor([0, 1, 3, 4, 5])).queries.tolist() == [0, 2]
+    assert Split(samples, torch.arange(0)).queries.tolist() == []
+    assert Split(Samples(X, Y)).queries is None
+
+
+@pytest.mark.parametrize("rows", [[0, 2], [1, 0, 2, 0], [3, 4, 5, 0]])
+def test_a_cut_query_is_refused(rows):
+    with pytest.raises(ValueError, match="Query 0 is in more than one split"):
+        _ = Split(ranked([0, 0, 1, 2, 2, 2]), torch.tensor(rows)).queries
+
+
+@pytest.mark.parametrize(
+    ("group", "found"),
+    [
+        ([0, 1, 0], "found 0 in row 3"),
+        ([0, 2, 2], "found 2 in row 2"),
+        ([1, 1, 2], "found 1 in row 1"),
+        ([-1, 0, 1], "found -1 in row 1"),
+        ([0, 0, -1], "found -1 in row 3"),
+    ],
+)
+def test_queries_are_numbered_in_the_order_of_their_rows(group, found):
+    with pytest.raises(ValueError, match=f"numbered from 0 in the order.*{found}"):
+        ranked(group, first_row=1)
+
+
+def test_queries_have_one_int64_for_each_row_and_no_weights():
+    with pytest.raises(ValueError, match=r"int64 of shape \(3,\), found torch.float32 of \(3,\)"):
+        Samples(torch.rand(3, 2), torch.rand(3), group=torch.zeros(3))
+    with pytest.raises(ValueError, match=r"int64 of shape \(3,\), found torch.int64 of \(2,\)"):
+        Samples(torch.rand(3, 2), torch.rand(3), group=torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(ValueError, match="Items of queries are not weighted"):
+        ranked([0, 0, 1], weight=torch.ones(3))

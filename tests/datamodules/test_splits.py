@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lit_course.datamodules.splits import split_rows
+from lit_course.datamodules.splits import split_queries, split_rows
 
 LABELS = torch.tensor([0] * 61 + [1] * 29 + [2] * 7 + [3] * 3)
 GENERATOR = torch.Generator().manual_seed(0)
@@ -116,8 +116,8 @@ def test_every_class_keeps_a_row_for_training():
         ({"test_size": -1}, r"test_size must be a fraction .*found -1 .*10 rows"),
         ({"test_size": -0.1}, r"test_size must be a fraction .*found -0.1"),
         ({"test_size": float("nan")}, r"test_size must be a fraction .*found nan"),
-        ({"val_size": 0.01}, "val_size=0.01 of 10 rows is less than one row"),
-        ({"test_size": 0.04}, "test_size=0.04 of 10 rows is less than one row"),
+        ({"val_size": 0.01}, "val_size=0.01 of 10 rows is less than one:"),
+        ({"test_size": 0.04}, "test_size=0.04 of 10 rows is less than one:"),
     ],
 )
 def test_refuses_impossible_sizes(sizes, message):
@@ -128,3 +128,39 @@ def test_refuses_impossible_sizes(sizes, message):
 def test_refuses_to_empty_classes():
     with pytest.raises(ValueError, match="Cannot hold out 2 more rows: each of the 5 classes"):
         split_rows(6, val_size=2, test_size=0, seed=0, labels=torch.tensor([0, 1, 2, 3, 4, 4]))
+
+
+# ------------------------------------------------------------------- queries
+
+GROUP = torch.arange(40).repeat_interleave(torch.arange(40) % 7 + 1)
+
+
+def test_queries_are_dealt_out_whole_and_counted():
+    splits = split_queries(GROUP, val_size=0.1, test_size=7, seed=3)
+    queries = {name: set(GROUP[rows].tolist()) for name, rows in splits.items()}
+    assert {name: len(numbers) for name, numbers in queries.items()} == {
+        "train": 29,
+        "val": 4,
+        "test": 7,
+    }
+    assert torch.cat(list(splits.values())).sort().values.tolist() == list(range(len(GROUP)))
+    assert len(queries["train"] | queries["val"] | queries["test"]) == 40
+    for rows in splits.values():
+        assert torch.equal(rows, rows.sort().values)
+    by_query = split_rows(40, val_size=0.1, test_size=7, seed=3)
+    assert {name: sorted(numbers) for name, numbers in queries.items()} == {
+        name: numbers.tolist() for name, numbers in by_query.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"val_size": 20, "test_size": 0.5}, r"take 20 \+ 20 of 40 queries and leave none"),
+        ({"val_size": 1.5}, r"integer count of queries, found 1.5 \(the data set has 40 queries"),
+        ({"test_size": 0.01}, "test_size=0.01 of 40 queries is less than one:"),
+    ],
+)
+def test_refuses_impossible_numbers_of_queries(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        split_queries(GROUP, **{"val_size": 0, "test_size": 0, "seed": 0, **sizes})

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor
+from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor, Ranker
 from lit_course.modules.hyperparameters import plain
 
 
@@ -74,7 +74,7 @@ def test_the_saved_hyperparameters_of_a_module_are_plain():
 
 
 @pytest.mark.filterwarnings("ignore:Attribute 'loss' is an instance of `nn.Module`")
-@pytest.mark.parametrize("module", [MLPClassifier, MLPRegressor, LinearRegressor])
+@pytest.mark.parametrize("module", [MLPClassifier, MLPRegressor, LinearRegressor, Ranker])
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
