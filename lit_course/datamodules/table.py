@@ -172,11 +172,9 @@ class TableDataModule(SupervisedDataModule):
         assert table is not None
         assert targets is not None
         self._mention_unknown(name, table, raw.columns)
-        known = name != "predict"  # a target may be there, but nothing is measured by it
         with self._naming(name):
             x = self.hold(name, table, raw)
-            columns = self._cleaned(raw, targets.names) if known else []
-            y = targets.tensor(columns) if known else targets.unknown(len(raw))
+            y = self._targets_of(name, targets, raw)
             return Samples(
                 x=x,
                 y=y,
@@ -186,8 +184,17 @@ class TableDataModule(SupervisedDataModule):
                 target_names=targets.names,
                 first_row=1,
                 labelled=targets.labelled(y),
-                weight=self._weights(raw) if known else None,
+                weight=None if name == "predict" else self._weights(raw),
             )
+
+    def _targets_of(self, name: str, targets: Targets, raw: RawTable) -> Tensor:
+        if name != "predict":
+            return targets.tensor(self._cleaned(raw, targets.names))
+        # New rows need no target. Numbers are compared with; whatever else stands there is none.
+        if targets.class_names is not None or not set(targets.names) <= set(raw.columns):
+            return targets.unknown(len(raw))
+        numbers = [c.cast(pl.Float32, strict=False) for c in self._cleaned(raw, targets.names)]
+        return targets.tensor([n.set(~n.is_finite().fill_null(value=True), None) for n in numbers])
 
     def _weights(self, raw: RawTable) -> Tensor | None:
         if self.weight_column is None:
