@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # docs/distributed.md starts processes: test_distributed.py types its commands.
 PAGES = ("README.md", "docs/reliability.md", "docs/tables.md", "docs/images.md")
+REUSE = "docs/reuse.md"
 ALL_PAGES = [
     "README.md",
     "SECURITY.md",
@@ -61,7 +62,7 @@ def test_only_long_trainings_are_shortened():
 
 
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, REUSE])
 def test_the_commands(fresh_folder, capsys, page, whole):
     commands = [line for block in blocks("bash", page) for line in block.splitlines()]
     assert len(commands) > 1
@@ -73,6 +74,9 @@ def test_the_commands(fresh_folder, capsys, page, whole):
     if page == "README.md":
         (test,) = fresh_folder.rglob("test_metrics.json")
         assert test.parent == fresh_folder / "lightning_logs/mlp_digits/version_0"
+    if page == REUSE:  # what its commands leave is what its Python takes
+        for code in blocks("python", page):
+            exec(compile(code, "page", "exec"), {"__name__": "page"})
 
 
 @pytest.mark.filterwarnings("ignore")  # a Trainer of one's own says what it likes
