@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -142,6 +142,18 @@ def measure(data: Path, seed: int, held_out: bool) -> Iterator[tuple[str, list[f
         yield from ((f"configs/{name}.yaml", program(name, data, seed)) for name in OURS)
 
 
+def table(found: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Mean and deviation over the seeds, in Markdown."""
+    lines = ["| | " + " | ".join(f"NDCG@{k}" for k in TOP_K) + " |", "|---|---|---|---|"]
+    for name, of_seeds in found.items():
+        shown = (
+            f"{mean(column):.3f}" + (f" ± {stdev(column):.3f}" if len(column) > 1 else "")
+            for column in zip(*of_seeds, strict=True)
+        )
+        lines.append(f"| {' | '.join([name, *shown])} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure all, print the table, and write the record unless it is of held-out queries."""
     shared = ROOT.parent / "shared" / "data"
@@ -163,14 +175,7 @@ def main() -> None:
     for seed in range(args.seeds):
         for name, values in measure(data, seed, args.held_out):
             found.setdefault(name, []).append(values)
-    print(f"| {' | '.join(['', *(f'NDCG@{k}' for k in TOP_K)])} |\n|---|---|---|---|")
-    for name, of_seeds in found.items():
-        columns = zip(*of_seeds, strict=True)
-        shown = (
-            f"{mean(column):.3f}" + (f" ± {stdev(column):.3f}" if len(column) > 1 else "")
-            for column in columns
-        )
-        print(f"| {' | '.join([name, *shown])} |")
+    print(table(found))
     if not args.held_out:
         record = {"ndcg": found, "top_k": TOP_K, "seeds": list(range(args.seeds)), **described()}
         text = json.dumps(rounded(record), indent=1, sort_keys=True)

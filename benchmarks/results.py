@@ -36,8 +36,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").rglob("*.yaml"))}
 RECORD = ROOT / "docs" / "results.json"
 SEEDS = [0, 1, 2]  # of a configuration that does not set its own
-# Of those that are tested on few queries.
-MORE_SEEDS = dict.fromkeys(("linear_ranker_lambdarank", "mlp_ranker_lambdarank"), [0, 1, 2, 3, 4])
+FIVE = [0, 1, 2, 3, 4]  # of those that are tested on few queries
+MORE_SEEDS = {"linear_ranker_lambdarank": FIVE, "mlp_ranker_lambdarank": FIVE}
 PACKAGES = ("lightning", "scikit-learn", "torch", "torchmetrics")
 # Values whose course over the epochs a header quotes.
 CURVES = {

@@ -92,7 +92,7 @@ class RankNet(RankingLoss):
 
     @staticmethod
     def _of_rows(s: Tensor, s_others: Tensor, r: Tensor, r_others: Tensor) -> Tensor:
-        return F.softplus(s_others - s).masked_fill(r_others >= r, 0).sum(1)
+        return -F.logsigmoid(s - s_others).masked_fill(r_others >= r, 0).sum(1)
 
 
 class LambdaRank(RankingLoss):
@@ -141,8 +141,8 @@ class LambdaRank(RankingLoss):
         discount: Tensor,
         discount_others: Tensor,
     ) -> Tensor:
-        change = (share - share_others).clamp_min_(0) * (discount - discount_others).abs_()
-        return (F.softplus(s_others - s) * change).sum(1)
+        change = (share - share_others).clamp_min_(0).mul_((discount - discount_others).abs_())
+        return -(F.logsigmoid(s - s_others) * change).sum(1)
 
 
 class ApproxNDCG(RankingLoss):

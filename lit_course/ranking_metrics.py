@@ -78,7 +78,7 @@ def values_of_queries(
     retrieved = queries.sum(hits)
     by_name = {
         "ndcg": dcg / ideal.where(ideal > 0, torch.nan),
-        "map": _average_precision(hits, within, ties, queries),
+        "map": _average_precision(hits, cut, ties, queries),
         "precision": retrieved / cut,
         "recall": retrieved / total[:, None],
     }
@@ -94,6 +94,8 @@ def values_of_queries(
 
 def _expected(values: Tensor, ties: Queries) -> Tensor:
     """The mean over a tie of values ``(N, K)`` by rank, for each of its items."""
+    if len(ties) == len(values):
+        return values
     return (ties.sum(values) / ties.sizes[:, None]).index_select(0, ties.of_row)
 
 
@@ -103,11 +105,11 @@ def _before(values: Tensor, queries: Queries) -> Tensor:
     return before - before[queries.first].index_select(0, queries.of_row)
 
 
-def _average_precision(hits: Tensor, within: Tensor, ties: Queries, queries: Queries) -> Tensor:
-    """``(Q, K)``, of hits and ranks within the cut-offs ``(N, K)``, by rank."""
+def _average_precision(hits: Tensor, cut: Tensor, ties: Queries, queries: Queries) -> Tensor:
+    """``(Q, K)``, of hits ``(N, K)`` by rank, and cut-offs ``(K,)``."""
     last = ties.first + ties.sizes - 1
-    found = _before(hits, queries)[last] + hits[last]
-    taken = _before(within, queries)[last] + within[last]
+    found = (_before(hits, queries) + hits).index_select(0, last)
+    taken = torch.minimum(queries.place[last, None] + 1, cut)
     precision = (found / taken).index_select(0, ties.of_row)
     retrieved = queries.sum(hits)
     return queries.sum(hits * precision) / retrieved.where(retrieved > 0, 1)

@@ -11,6 +11,7 @@ from glob import escape
 from pathlib import Path
 
 CHECKPOINTS = "checkpoints"
+FIGURES = "figures"
 CONFIG = "config.yaml"
 
 
@@ -63,9 +64,10 @@ def check_links(run: Path) -> None:
     Raises:
         ValueError: Naming the link.
     """
-    for folder in (run, run / CHECKPOINTS):
+    for folder in filter(Path.is_dir, (run, run / CHECKPOINTS, run / FIGURES)):
         for path in folder.iterdir():
-            if path.is_symlink() and (path.suffix == ".part" or not path.exists()):
+            written = path.suffix == ".part" or path.name == FIGURES or not path.exists()
+            if path.is_symlink() and written:
                 raise ValueError(f"{path} is a link that a run would write through: remove it")
 
 

@@ -287,7 +287,7 @@ class TrainerCLI(LightningCLI):
         if trainer.enable_progress_bar is not False:
             yield RunProgress()
         yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
-        yield Figures(self.folder)
+        yield Figures(None if self.folder is None else self.folder / runs.FIGURES)
         if self.verb == "predict" and self.folder is not None:
             yield PredictionFile(Path(self._asked.output or self.folder / "predictions.csv"))
         if self.verb != "fit":

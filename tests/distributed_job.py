@@ -198,7 +198,7 @@ def ranking() -> dict[str, Any]:
         runner.fit(model, datamodule=data)
         results |= {f"{loss} {name}": value for name, value in found(model, runner).items()}
         file = Path(sys.argv[1]) / "ranks.csv"
-        runner = trainer(callbacks=[PredictionFile(file), Figures(file.parent)])
+        runner = trainer(callbacks=[PredictionFile(file), Figures(file.parent / "figures")])
         runner.test(model, datamodule=data, verbose=False)
         values = {name: float(value) for name, value in runner.callback_metrics.items()}
         results |= {f"{loss} {name}": value for name, value in values.items()}

@@ -13,12 +13,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 # docs/distributed.md starts processes: test_distributed.py types its commands.
-PAGES = ("README.md", "docs/reliability.md", "docs/tables.md", "docs/images.md")
-REUSE = "docs/reuse.md"
+PAGES = (
+    "README.md",
+    "docs/reliability.md",
+    "docs/tables.md",
+    "docs/images.md",
+    "docs/ranking.md",
+    "docs/lessons/09_metrics.md",
+)
+REUSE = "docs/reuse.md"  # what its commands leave is what its Python takes
 ALL_PAGES = [
     "README.md",
     "SECURITY.md",
-    *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+    *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").rglob("*.md"))),
 ]
 
 
@@ -44,6 +51,12 @@ def fresh_folder(tmp_path, monkeypatch, flowers):
     new = [row.replace("Ulm", "Rom") + "1\n" for row in people[:20]]
     (tmp_path / "new_people.csv").write_text("age,city,since,shoes\n" + "".join(new))
     shutil.copytree(flowers / "rose", tmp_path / "new")
+    for file, queries in (("train.txt", range(30)), ("test.txt", range(5)), ("new.txt", range(3))):
+        items = [(q, item) for q in queries for item in range(4)]
+        lines = [f"{item} qid:{q} 1:{q % 3} {item + 2}:{item}.5\n" for q, item in items]
+        (tmp_path / file).write_text("".join(lines))
+    offers = "".join(f"q{row // 5},{row % 7},{row % 3}\n" for row in range(200))
+    (tmp_path / "offers.csv").write_text("query,price,grade\n" + offers)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -61,8 +74,17 @@ def test_only_long_trainings_are_shortened():
         assert shortened(f"fit --trainer.max_epochs {given} x").split()[2] == found
 
 
+SLOW = {"docs/lessons/09_metrics.md"}  # test_configs.py has its configurations, shortened
+
+
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("page", [*PAGES, REUSE])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page
+        for page in (*PAGES, REUSE)
+    ],
+)
 def test_the_commands(fresh_folder, capsys, page, whole):
     commands = [line for block in blocks("bash", page) for line in block.splitlines()]
     assert len(commands) > 1
@@ -74,17 +96,17 @@ def test_the_commands(fresh_folder, capsys, page, whole):
     if page == "README.md":
         (test,) = fresh_folder.rglob("test_metrics.json")
         assert test.parent == fresh_folder / "lightning_logs/mlp_digits/version_0"
-    if page == REUSE:  # what its commands leave is what its Python takes
+    if page == REUSE:
         for code in blocks("python", page):
             exec(compile(code, "page", "exec"), {"__name__": "page"})
 
 
 @pytest.mark.filterwarnings("ignore")  # a Trainer of one's own says what it likes
-@pytest.mark.parametrize(
-    "code", blocks("python", *PAGES), ids=["arrays", "own project", "guards", "tables"]
-)
-def test_the_python(fresh_folder, code):
-    exec(compile(code, "page", "exec"), {"__name__": "page"})
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks("python", page)])
+def test_the_python(fresh_folder, page):
+    names = {"__name__": "page"}  # what a block has made, the next ones of the page may use
+    for code in blocks("python", page):
+        exec(compile(code, page, "exec"), names)
 
 
 def test_the_make_targets_exist():

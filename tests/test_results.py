@@ -184,18 +184,23 @@ def test_figures_are_rounded_and_on_one_line(results):
     assert text == '{\n "a": 7,\n "b": {\n  "x": [ 0.333333, 6.66667e-10 ]\n }\n}\n'
 
 
-ROWS = re.findall(
-    r"^\| `(configs/\S+)` \| [^|]* \| ([^|]*) \|$",
-    (ROOT / "README.md").read_text(encoding="utf-8"),
-    re.MULTILINE,
-)
+ROW = re.compile(r"^\| `(configs/\S+)` \| [^|]* \| ([^|]*) \|$", re.MULTILINE)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/lessons").glob("*.md"))]
+ROWS = [
+    (page.name, *row) for page in PAGES for row in ROW.findall(page.read_text(encoding="utf-8"))
+]
 
 
 def test_the_readme_has_a_row_for_each_measured_configuration():
-    assert {Path(config).stem for config, _ in ROWS} == set(CONFIGS)
+    rows = [Path(config).stem for page, config, _ in ROWS if page == "README.md"]
+    assert sorted(rows) == sorted(CONFIGS)
 
 
-@pytest.mark.parametrize(("config", "claims"), ROWS, ids=[Path(config).stem for config, _ in ROWS])
-def test_the_readme_agrees_with_the_record(config, claims, record):
+@pytest.mark.parametrize(
+    ("config", "claims"),
+    [row[1:] for row in ROWS],
+    ids=[f"{page} {Path(config).stem}" for page, config, _ in ROWS],
+)
+def test_the_pages_agree_with_the_record(config, claims, record):
     assert (ROOT / config).is_file()
     assert disagreements(claims, record[Path(config).stem]) == []

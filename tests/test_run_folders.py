@@ -188,6 +188,7 @@ LINKS = {
     "a file that is not there": "hparams.yaml",
     "a configuration of a resumed run": "config_resume_1.yaml",
     "a partial checkpoint": "checkpoints/last.ckpt.part",
+    "a partial figure": "figures/test_ndcg_by_query.part",
 }
 
 
@@ -197,12 +198,20 @@ def test_nothing_is_written_through_a_link(name, run, lit, tmp_path):
     if "partial" in name:
         target.write_text("precious")
     (run / LINKS[name]).unlink(missing_ok=True)
+    (run / LINKS[name]).parent.mkdir(exist_ok=True)
     (run / LINKS[name]).symlink_to(target)
     for verb in ("test", "fit"):
         done = lit(verb, "--ckpt_path", run, "--trainer.max_epochs", 2)
         assert done.status == 1
         assert f"{LINKS[name]} is a link" in done.err
     assert target.exists() == ("partial" in name)
+
+
+def test_figures_are_not_drawn_elsewhere(run, lit, tmp_path):
+    (run / "figures").symlink_to(tmp_path)
+    done = lit("test", "--ckpt_path", run)
+    assert done.status == 1
+    assert "figures is a link" in done.err
 
 
 def test_files_that_are_links_are_read(run, lit, tmp_path):

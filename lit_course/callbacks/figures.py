@@ -16,14 +16,14 @@ from lit_course.gather import gather
 
 
 class Figures(Callback):
-    """Draws what a module has to show: ``<folder>/figures/<stage>_<name>.png``, as ``.csv`` too.
+    """Draws what a module has to show: ``<folder>/<stage>_<name>.png``, as ``.csv`` too.
 
     A module that has ``charts(stage, answers, targets)`` is asked, once, for those of a whole
     split, of all processes. The pictures go to a ``TensorBoardLogger`` too; with another logger, or
     none, they are in the folder alone.
 
     Args:
-        folder: Where to write; None only logs.
+        folder: Where to write, made when it is needed; None only logs.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -73,8 +73,8 @@ class Figures(Callback):
                 logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")
         if self.folder is None:
             return
-        path = self.folder / "figures" / f"{stage}_{chart.name}.png"
-        path.parent.mkdir(exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / f"{stage}_{chart.name}.png"
         partial = path.with_suffix(".part")
         partial.write_text(chart.text(), encoding="utf-8")
         os.replace(partial, path.with_suffix(".csv"))

@@ -39,6 +39,8 @@ class CSVDataModule(TableDataModule):
         group_column: Rows that are alike in this column stay in one split.
         time_column: Train on the earliest rows, validate on later ones, test on the last.
         split_column: The split of each row: train, val or test.
+        query_column: The query that each row is an item of, for a ``Ranker``; the target is its
+            relevance. Rows of a query stand together; sizes and ``batch_size`` count queries.
         weight_column: How much each row weighs in the loss; not negative.
         id_column: What names each row in a file of predictions.
         val_path: File of the validation rows; else they are cut from ``path``.
@@ -69,6 +71,7 @@ class CSVDataModule(TableDataModule):
         group_column: str | None = None,
         time_column: str | None = None,
         split_column: str | None = None,
+        query_column: str | None = None,
         weight_column: str | None = None,
         id_column: str | None = None,
         val_path: str | None = None,
@@ -93,6 +96,7 @@ class CSVDataModule(TableDataModule):
             group_column=group_column,
             time_column=time_column,
             split_column=split_column,
+            query_column=query_column,
             weight_column=weight_column,
             id_column=id_column,
             batch_size=batch_size,

@@ -28,6 +28,8 @@ class DataFrameDataModule(TableDataModule):
         group_column: Rows that are alike in this column stay in one split.
         time_column: Train on the earliest rows, validate on later ones, test on the last.
         split_column: The split of each row: train, val or test.
+        query_column: The query that each row is an item of, for a ``Ranker``; the target is its
+            relevance. Rows of a query stand together; sizes and ``batch_size`` count queries.
         weight_column: How much each row weighs in the loss; not negative.
         id_column: What names each row in a file of predictions.
         batch_size: Rows per batch of training; evaluation takes four times as many.
@@ -55,6 +57,7 @@ class DataFrameDataModule(TableDataModule):
         group_column: str | None = None,
         time_column: str | None = None,
         split_column: str | None = None,
+        query_column: str | None = None,
         weight_column: str | None = None,
         id_column: str | None = None,
         batch_size: int = 64,
@@ -75,6 +78,7 @@ class DataFrameDataModule(TableDataModule):
             group_column=group_column,
             time_column=time_column,
             split_column=split_column,
+            query_column=query_column,
             weight_column=weight_column,
             id_column=id_column,
             batch_size=batch_size,

@@ -138,13 +138,14 @@ def _joined(tables: list[NDArray[np.float32]], items: int, width: int) -> Tensor
     """One table of the blocks, each of which is given up once it is copied."""
     if len(tables) == 1 and tables[0].shape == (items, width):
         return torch.from_numpy(tables.pop())
-    x, end = torch.zeros(items, width), items
+    # NumPy's zeros take memory only where they are written to, torch's at once.
+    x, end = np.zeros((items, width), dtype=np.float32), items
     while tables:
-        table = torch.from_numpy(tables.pop())
+        table = tables.pop()
         start = end - len(table)
         x[start:end, : table.shape[1]] = table
         end = start
-    return x
+    return torch.from_numpy(x)
 
 
 def _queries(
@@ -185,6 +186,8 @@ def _queries(
 
 def _read_sizes(beside: Path, path: Path, items: int) -> NDArray[np.int64]:
     """The numbers of items of LightGBM's file, one a line."""
+    if beside.stat().st_size > 32 * items + 1024:  # no count of items has so many digits
+        raise ValueError(f"{beside} is too large to count the {items:,} items of {path}.")
     text = beside.read_text(encoding="utf-8", errors="replace").rstrip()
     lines = pl.Series(text.split("\n")).str.strip_chars()
     sizes = lines.cast(pl.Int64, strict=False).fill_null(0)

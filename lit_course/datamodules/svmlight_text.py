@@ -72,8 +72,8 @@ def parse_lines(
         with_relevance: Whether the relevance is read. If not it may be missing, and is 0.
 
     Raises:
-        LineError: For the first line that is not of this form, whose indices do not ascend, or
-            whose numbers are not what they must be.
+        LineError: For a line that is not of this form, whose indices do not ascend, or whose
+            numbers are not what they must be.
     """
     lines = _lines(text, first_line)
     if not with_relevance:

@@ -17,7 +17,7 @@ from torch import Tensor
 from lit_course.columns import as_text, cleaned
 from lit_course.datamodules.base import SupervisedDataModule
 from lit_course.datamodules.samples import Samples, Split
-from lit_course.datamodules.table_rows import Cut
+from lit_course.datamodules.table_rows import Cut, number_queries
 from lit_course.names import nearest
 from lit_course.raw_table import RawTable
 from lit_course.scaling import ColumnStatistics
@@ -25,6 +25,8 @@ from lit_course.tables import MISSING, Described, Table
 from lit_course.targets import Targets, Task
 
 _ONE_COLUMN = "\nThere is one only: a .csv file separates values by commas, a .tsv file by tabs."
+
+_PARTIAL = "some rows have no target, and a query is not ranked in part: drop or fill them"
 
 
 class TableDataModule(SupervisedDataModule):
@@ -48,6 +50,7 @@ class TableDataModule(SupervisedDataModule):
         group_column: str | None,
         time_column: str | None,
         split_column: str | None,
+        query_column: str | None,
         weight_column: str | None,
         id_column: str | None,
         batch_size: int,
@@ -71,14 +74,19 @@ class TableDataModule(SupervisedDataModule):
             )
         if min_frequency < 1:
             raise ValueError(f"min_frequency must be at least 1, found {min_frequency}.")
+        if query_column is not None and task == "classification":
+            raise ValueError(
+                "query_column is for ranking, whose target is a number: leave task out."
+            )
         self.target = target
         self.features = features
-        self.task: Task = task
+        self.task: Task = task if query_column is None else "regression"
         self.categorical = categorical
         self.ignore = ignore
         self.missing_values = missing_values
         self.min_frequency = min_frequency
         self.cut_by = Cut(group_column, time_column, split_column)
+        self.query_column = query_column
         self.weight_column = weight_column
         self.id_column = id_column
         self.columns: list[Described] = []  # what the user is shown before training
@@ -162,8 +170,9 @@ class TableDataModule(SupervisedDataModule):
         kind = "number" if targets.class_names is None else "class"
         for column in known:
             yield Described(column.name, kind, 0, column.n_unique(), "target")
-        uses = {self.cut_by.column: "says the split", self.weight_column: "weight"}
-        for name, use in {**uses, self.id_column: "names the row"}.items():
+        uses = {self.cut_by.column: "says the split", self.query_column: "query"}
+        uses |= {self.weight_column: "weight", self.id_column: "names the row"}
+        for name, use in uses.items():
             if name is not None:
                 yield Described(name, "", None, None, use, left_out=True)
 
@@ -175,6 +184,9 @@ class TableDataModule(SupervisedDataModule):
         with self._naming(name):
             x = self.hold(name, table, raw)
             y = self._targets_of(name, targets, raw)
+            group, query_names = self._queries(raw)
+            if name != "predict" and group is not None and not targets.labelled(y).all():
+                raise ValueError(_PARTIAL)
             return Samples(
                 x=x,
                 y=y,
@@ -185,6 +197,8 @@ class TableDataModule(SupervisedDataModule):
                 first_row=1,
                 labelled=targets.labelled(y),
                 weight=None if name == "predict" else self._weights(raw),
+                group=group,
+                query_names=query_names,
             )
 
     def _targets_of(self, name: str, targets: Targets, raw: RawTable) -> Tensor:
@@ -195,6 +209,12 @@ class TableDataModule(SupervisedDataModule):
             return targets.unknown(len(raw))
         numbers = [c.cast(pl.Float32, strict=False) for c in self._cleaned(raw, targets.names)]
         return targets.tensor([n.set(~n.is_finite().fill_null(value=True), None) for n in numbers])
+
+    def _queries(self, raw: RawTable) -> tuple[Tensor, list[str]] | tuple[None, None]:
+        """Number of each row's query, and the name of each query."""
+        if self.query_column is None:
+            return None, None
+        return number_queries(*self._cleaned(raw, [self.query_column]))
 
     def _weights(self, raw: RawTable) -> Tensor | None:
         if self.weight_column is None:
@@ -259,7 +279,7 @@ class TableDataModule(SupervisedDataModule):
     @property
     def _roles(self) -> list[str]:
         """Columns that say something of the rows, and are not learned from."""
-        roles = (self.cut_by.column, self.weight_column, self.id_column)
+        roles = (self.cut_by.column, self.query_column, self.weight_column, self.id_column)
         return [name for name in roles if name]
 
     @property
@@ -283,6 +303,9 @@ class TableDataModule(SupervisedDataModule):
             self._feature_columns(raw.columns)  # refuse what is not there
             targets = self._cleaned(raw, self._target_names)
             labelled = self._labelled(targets)
+            queries, _ = self._queries(raw)
+            if queries is not None and len(labelled) < len(raw):
+                raise ValueError(_PARTIAL)
             said = self._cleaned(raw, [self.cut_by.column] if self.cut_by.column else [])
             rows = self.cut_by.split(
                 said[0] if said else None,
@@ -292,6 +315,7 @@ class TableDataModule(SupervisedDataModule):
                 test_size=0 if "test" in tables else self.test_size,
                 seed=self.seed,
                 classes=targets[0] if self._has_classes(targets, labelled) else None,
+                queries=queries,
             )
         return {name: part for name, part in rows.items() if name == "train" or name not in tables}
 

@@ -8,8 +8,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from lit_course.columns import in_order
-from lit_course.datamodules.splits import split_groups, split_in_time, split_rows
+from lit_course.columns import as_text, in_order
+from lit_course.datamodules.splits import split_groups, split_in_time, split_queries, split_rows
 
 # What the column that names the split may say.
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val"}
@@ -52,6 +52,7 @@ class Cut:
         test_size: int | float,
         seed: int,
         classes: pl.Series | None,
+        queries: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Numbers of the rows of ``"train"``, ``"val"`` and ``"test"``, each in their order.
 
@@ -62,8 +63,11 @@ class Cut:
             test_size: Test rows, in the same way.
             seed: Seed of the draw.
             classes: Cleaned values that each split has its share of, where nothing else is said.
+            queries: Number of each row's query: whole ones are cut then, and sizes count these.
         """
-        if said is None:
+        if said is None and queries is not None:
+            parts = split_queries(queries, val_size=val_size, test_size=test_size, seed=seed)
+        elif said is None:
             labels = None if classes is None else _codes(classes.gather(rows))
             parts = split_rows(
                 len(rows), val_size=val_size, test_size=test_size, seed=seed, labels=labels
@@ -78,6 +82,32 @@ class Cut:
             parts = split_groups(groups, val_size=val_size, test_size=test_size, seed=seed)
         numbers = _tensor(rows)
         return {name: numbers[part] for name, part in parts.items()}
+
+
+def number_queries(queries: pl.Series) -> tuple[Tensor, list[str]]:
+    """Number of each row's query ``(N,)``, from 0 in their order, and the name of each.
+
+    Args:
+        queries: Cleaned values of the column that says it.
+
+    Raises:
+        ValueError: If a row has none, or the rows of a query do not stand together.
+    """
+    if queries.has_nulls():
+        row = (queries.is_null().arg_max() or 0) + 1
+        raise ValueError(f"{queries.name!r} has no value in row {row}: it is to name a query")
+    names = as_text(queries)
+    begins = names != names.shift(1, fill_value="")
+    begins[0] = True
+    first = begins.arg_true()
+    again = ~names.gather(first).is_first_distinct()
+    if again.any():
+        row = first.filter(again)[0]
+        raise ValueError(
+            f"{queries.name!r}: query {names[row]!r} again in row {row + 1}: the rows of a query "
+            "stand together; sort them"
+        )
+    return _tensor(begins.cast(pl.Int64).cum_sum() - 1), names.gather(first).to_list()
 
 
 def _named(names: pl.Series, rows: pl.Series) -> dict[str, Tensor]:

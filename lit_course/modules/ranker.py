@@ -281,7 +281,7 @@ class Ranker(PerceptronModule):
         shown = f"ndcg@{max(self.top_k)}" if self.top_k else "mrr"
         return [
             metric_by_query(shown, values, names, queries.sizes, undefined),
-            score_by_relevance(scores, relevance, queries.of_row),
+            score_by_relevance(scores.float(), relevance, queries.of_row),  # NumPy has no bfloat16
         ]
 
     @property

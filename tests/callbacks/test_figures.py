@@ -19,11 +19,12 @@ from lit_course.callbacks import Figures
 NAMES = ("ndcg_by_query", "score_by_relevance")
 
 
-def trainer(folder: Path | None, logger=False) -> Trainer:
+def trainer(folder: Path | None, logger=False, **flags) -> Trainer:
     return Trainer(
+        **flags,
         accelerator="cpu",
         logger=logger,
-        callbacks=[Figures(folder)],
+        callbacks=[Figures(None if folder is None else folder / "figures")],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -69,8 +70,9 @@ def test_a_test_from_the_command_line_draws(lit, tmp_path):
 
 
 def test_the_queries_are_named_and_in_order(tmp_path):
-    data = SyntheticQueriesDataModule(num_queries=40, batch_size=2)
-    trainer(tmp_path).test(Ranker(in_features=10), data, verbose=False)
+    data, model = SyntheticQueriesDataModule(num_queries=40, batch_size=2), Ranker(in_features=10)
+    trainer(tmp_path).test(model, data, verbose=False)
+    assert model.test_metrics.kept() == []  # they are forgotten once they are drawn
     named = [row["query"] for row in rows(tmp_path / "figures/test_ndcg_by_query.csv")]
     assert named == data.split_queries["test"]
     sizes = [int(row["items"]) for row in rows(tmp_path / "figures/test_ndcg_by_query.csv")]
@@ -109,7 +111,7 @@ def test_a_rehearsal_draws_nothing(tmp_path):
     Trainer(
         accelerator="cpu",
         fast_dev_run=True,
-        callbacks=[Figures(tmp_path)],
+        callbacks=[Figures(tmp_path / "figures")],
         enable_progress_bar=False,
         enable_model_summary=False,
     ).test(model, data, verbose=False)
@@ -123,3 +125,12 @@ def test_a_loader_of_somebody_else_is_drawn_too(tmp_path):
     trainer(tmp_path).test(Ranker(in_features=10), loader, verbose=False)
     queries = rows(tmp_path / "figures/test_ndcg_by_query.csv")
     assert [row["query"] for row in queries] == ["0", "1", "2", "3"]
+
+
+def test_scores_may_be_short_floats(tmp_path):
+    data = SyntheticQueriesDataModule(num_queries=40)
+    runner = trainer(tmp_path, precision="bf16-mixed")
+    runner.test(Ranker(in_features=10), data, verbose=False)
+    queries = rows(tmp_path / "figures/test_ndcg_by_query.csv")
+    mean = np.mean([float(row["ndcg@5"] or 0) for row in queries])
+    assert mean == pytest.approx(float(runner.callback_metrics["test/ndcg@5"]), abs=1e-5)

@@ -1,3 +1,6 @@
+import csv
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +128,51 @@ def test_lightgbms_example_is_read_as_it_is(shared_data):
     assert counts(data) == {"train": 181, "val": 20, "test": 50}
     assert sum(data.split_sizes.values()) == 3005 + 768
     assert data.in_features == 300
+
+
+# ------------------------------------------------------------------- the command line
+
+RANKER = ("--model=Ranker", "--data=SVMLightDataModule", "--name=search")
+
+
+def test_from_file_to_predictions_by_name(lit, folder, tmp_path):
+    path = folder / "words.txt"
+    words = "".join(f"{i % 3} qid:word{i // 4} 1:{i % 3} 6:{i % 5} # {i}\n" for i in range(80))
+    path.write_text(words)
+    done = lit("fit", *RANKER, f"--data.path={path}", "--trainer.max_epochs=1")
+    assert done.status == 0, done.err
+    assert re.search(r"queries +16 train · 2 val · 2 test", done.out)
+    assert ", 16 queries a batch" in done.out
+    assert lit("test", "--ckpt_path=best", "--name=search").status == 0
+    new = folder / "held_out.txt"
+    done = lit("predict", "--ckpt_path=best", "--name=search", f"--data.predict_path={new}")
+    assert done.status == 0, done.err
+    with (tmp_path / "runs/search/version_0/predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["row", "query", "item", "score", "rank"]
+    assert [row["row"] for row in rows] == [str(row) for row in range(21)]
+    assert [row["query"] for row in rows[:7]] == ["50"] * 4 + ["51"] * 3
+    assert [row["item"] for row in rows[:7]] == ["0", "1", "2", "3", "0", "1", "2"]
+    best_first = sorted(rows[:4], key=lambda row: -float(row["score"]))
+    assert [row["rank"] for row in best_first] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 qid:1 1:1\n1 qid:2 1:1\n0 qid:1 1:1", "line 3: query '1' again: the items of a query"),
+        ("1 qid:1 1:1\n-1 qid:1 1:1", "line 2: relevance -1: it is finite and not negative"),
+        ("1 qid:1 1:1\n1 qid:1 0:1 1:1", "line 2: feature index 0, and they count from 1"),
+        ("1 1:1\n1 1:1", "has no qid:, and there is no file"),
+        ("", "is empty"),
+        ("\x00\x01", "line 1: relevance "),
+    ],
+)
+def test_bad_data_is_one_line(lit, tmp_path, text, said):
+    (tmp_path / "bad.txt").write_text(text)
+    done = lit("fit", *RANKER, f"--data.path={tmp_path}/bad.txt", "--data.val_size=0")
+    assert done.status == 1
+    assert done.err.startswith(f"error: {tmp_path}/bad.txt")
+    assert said in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()

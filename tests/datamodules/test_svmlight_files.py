@@ -193,6 +193,13 @@ def test_the_file_beside_must_add_up(written, counts, reason):
         read_svmlight(file)
 
 
+def test_a_file_beside_that_is_something_else_is_not_read(written):
+    file = written("1 1:1", "1 1:1")
+    written("1\n" * 2000, name="rank.txt.query")
+    with pytest.raises(ValueError, match="is too large to count the 2 items of"):
+        read_svmlight(file)
+
+
 def test_the_file_beside_may_be_elsewhere(written):
     beside = written("1", "2 ", "", name="sizes.txt", end="\r\n")
     items = read_svmlight(written("1 1:1", "1 1:2", "1 1:3"), beside)

@@ -3,8 +3,10 @@
 import polars as pl
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
-from lit_course.datamodules import DataFrameDataModule
+from lit_course import CSVDataModule, DataFrameDataModule, Ranker
+from lit_course.callbacks import PredictionFile
 
 GENERATOR = torch.Generator().manual_seed(0)
 ROWS = 200
@@ -273,3 +275,82 @@ def test_a_column_may_weigh_the_rows_and_another_name_them():
 def test_weights_that_are_none_are_named():
     with pytest.raises(ValueError, match=r"frame: 'w': None in row 4 is no weight"):
         loaded(FRAME.with_columns(w=pl.col("number").abs()), features=["flag"], weight_column="w")
+
+
+# ------------------------------------------------------------- queries
+
+RANKED = pl.DataFrame(
+    {
+        "query": [f"q{i // 8}" for i in range(ROWS)],
+        "price": torch.randn(ROWS, generator=GENERATOR).tolist(),
+        "shop": ["abc"[i % 3] for i in range(ROWS)],
+        "part": ["train" if i < 120 else "val" if i < 160 else "test" for i in range(ROWS)],
+        "grade": [i * i % 5 for i in range(ROWS)],
+    }
+)
+
+
+def test_a_query_column_makes_batches_of_whole_queries():
+    data = loaded(RANKED, "grade", ["price", "shop"], query_column="query", batch_size=3)
+    assert (data.num_classes, data.out_features) == (None, 1)
+    sizes = {name: len(queries) for name, queries in data.split_queries.items()}
+    assert sizes == {"train": 21, "val": 2, "test": 2}
+    x, y, extras = next(iter(data.train_dataloader()))
+    assert x.shape == (24, 2)
+    assert extras["group"].unique_consecutive(return_counts=True)[1].tolist() == [8, 8, 8]
+    found = torch.tensor(RANKED["grade"].to_list()).float().view(-1, 8)[extras["group"][::8]]
+    assert torch.equal(y.view(3, 8), found)
+
+
+def test_queries_go_where_their_own_column_says():
+    options = {"query_column": "query", "split_column": "part"}
+    data = loaded(RANKED, "grade", ["price", "shop"], **options)
+    queries = data.split_queries
+    assert queries["train"] == [f"q{i}" for i in range(15)]
+    assert queries["val"] == [f"q{i}" for i in range(15, 20)]
+
+
+def test_a_ranker_learns_from_a_table_and_names_the_queries(tmp_path):
+    RANKED.write_csv(tmp_path / "t.csv")
+    RANKED[:40].drop("grade").write_csv(tmp_path / "new.csv")
+    data = CSVDataModule(
+        str(tmp_path / "t.csv"),
+        "grade",
+        ["price", "shop"],
+        query_column="query",
+        predict_path=str(tmp_path / "new.csv"),
+    )
+    flags = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    trainer = Trainer(max_epochs=2, callbacks=[PredictionFile(tmp_path / "p.csv")], **flags)
+    model = Ranker()
+    trainer.fit(model, datamodule=data)
+    trainer.predict(model, datamodule=data, return_predictions=False)
+    predicted = pl.read_csv(tmp_path / "p.csv")
+    assert predicted.columns == ["row", "query", "item", "score", "rank"]
+    assert predicted["query"].to_list() == RANKED["query"][:40].to_list()
+    assert predicted["rank"].to_list()[:8] == (
+        predicted["score"][:8].rank("ordinal", descending=True).to_list()
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        (RANKED[::-1].vstack(RANKED[8:9]), {}, "'query': query 'q1' again in row 201: the rows of"),
+        (RANKED.with_columns(query=pl.lit(None)), {}, "'query' has no value in row 1"),
+        (
+            RANKED.with_columns(grade=pl.when(pl.col("grade") > 0).then("grade")),
+            {},
+            "some rows have no target, and a query is not ranked in part",
+        ),
+        (RANKED, {"group_column": "shop"}, "Query 0 is in more than one split: cut data by query"),
+        (
+            RANKED,
+            {"task": "classification"},
+            "query_column is for ranking, whose target is a number",
+        ),
+    ],
+)
+def test_queries_that_are_refused(given, options, message):
+    with pytest.raises(ValueError, match=message):
+        loaded(given, "grade", ["price", "shop"], query_column="query", **options).split_queries  # noqa: B018  # asked for when batches are made

@@ -670,7 +670,7 @@ class OwnClassifier(MLPClassifier):
 
 def test_own_network_loss_and_metric_appear_in_the_results(make_trainer, loader, blobs, tmp_path):
     x, y = blobs
-    model = OwnClassifier(4, 3, temperature=2.0, monitor="val/kappa", lr=0.05,
+    model = OwnClassifier(4, 3, temperature=2.0, monitor="val/kappa", lr=0.01,
                           lr_scheduler="ReduceLROnPlateau")  # fmt: skip
     assert model.monitor_mode == "max"
     trainer = make_trainer(max_epochs=2)
