@@ -139,7 +139,7 @@ class TrainerCLI(LightningCLI):
                 given.insert(1, f"--config={own}")
             if (model := self.given.model) is not None:
                 self._parser(self.verb).set_defaults({"model": model})
-        elif self.verb != "fit":
+        elif self.verb != "fit" and {"-h", "--help"}.isdisjoint(given):
             raise UsageError(
                 f"{self.command or self.verb} needs a trained model: --ckpt_path best, last, a "
                 f"run's folder or a file{runs.newest(self.runs)}"
