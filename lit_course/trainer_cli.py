@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from argparse import ArgumentError
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
+from jsonargparse import ActionYesNo, Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
@@ -32,6 +32,7 @@ from lit_course.callbacks import (
     StopOnSignal,
 )
 from lit_course.callbacks.best_checkpoint import best_path
+from lit_course.callbacks.prediction_file import FORMATS
 from lit_course.callbacks.save_config import SaveConfig
 from lit_course.checkpoint_io import AtomicCheckpointIO, sweep
 from lit_course.closed_table import DATAMODULES, MODULES
@@ -39,6 +40,7 @@ from lit_course.config_files import read_config
 from lit_course.datamodules.folds import Fold
 from lit_course.given_checkpoint import GivenCheckpoint
 from lit_course.messages import UsageError, explain_parser
+from lit_course.output_file import check_output
 from lit_course.trainer_flags import check_folds, check_trainer
 
 
@@ -49,6 +51,9 @@ class TrainerCLI(LightningCLI):
         verb: ``fit``, ``validate``, ``test`` or ``predict``.
         args: What follows it on the command line.
     """
+
+    outputs: Collection[str] = FORMATS  # what an ``--output`` may end in
+    command: str | None = None  # what was typed, if that is no verb of the Trainer's
 
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
@@ -112,6 +117,19 @@ class TrainerCLI(LightningCLI):
             help="Train in a loop that calls only those who listen; false is Lightning's own.",
         )
 
+        if self.verb == "predict":
+            parser.add_argument(
+                "--output",
+                type=str | None,
+                help=f"File to write, {', '.join(self.outputs)}; else one in the run's folder.",
+            )
+            parser.add_argument(
+                "--overwrite",
+                action=ActionYesNo,
+                nargs="?",
+                help="Whether a file at --output is replaced.",
+            )
+
     # ------------------------------------------------------------- what was asked for
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -135,10 +153,10 @@ class TrainerCLI(LightningCLI):
                 given.insert(1, f"--config={own}")
             if (model := self.given.model) is not None:
                 self._parser(self.verb).set_defaults({"model": model})
-        elif self.verb != "fit":
+        elif self.verb != "fit" and {"-h", "--help"}.isdisjoint(given):
             raise UsageError(
-                f"{self.verb} needs a trained model: --ckpt_path best, last, a run's folder or a "
-                f"file{runs.newest(self.runs)}"
+                f"{self.command or self.verb} needs a trained model: --ckpt_path best, last, a "
+                f"run's folder or a file{runs.newest(self.runs)}"
             )
         try:
             self.config = parser.parse_args(given)
@@ -162,6 +180,8 @@ class TrainerCLI(LightningCLI):
         seed = config.seed_everything
         if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
             raise UsageError(f"seed_everything must be in 0..{2**32 - 1}, found {seed}")
+        if (output := config.get("output")) is not None:
+            check_output(Path(output), config.overwrite, self.outputs)
         if self.verb == "fit" and config.cross_validate is not None:
             check_folds(config.cross_validate, config.trainer, resumes=self.given is not None)
             self.fold = Fold(0, config.cross_validate)
@@ -306,7 +326,7 @@ class TrainerCLI(LightningCLI):
                 yield Baselines(self.folder)
             yield Figures(None if self.folder is None else self.folder / runs.FIGURES)
         if self.verb == "predict" and self.folder is not None:
-            yield PredictionFile(self.folder / "predictions.csv")
+            yield PredictionFile(Path(self._asked.output or self.folder / "predictions.csv"))
         if self.verb != "fit":
             return
         first = self.fold is None or self.fold.number == 0

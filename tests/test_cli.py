@@ -584,6 +584,14 @@ def test_print_config_and_help(lit, fit, verb):
     assert done.err == ""
 
 
+@pytest.mark.parametrize("verb", ["predict", "export"])
+def test_help_needs_no_checkpoint(lit, verb):
+    done = lit(verb, "--help")
+    assert (done.status, done.err) == (0, "")
+    assert "--output" in done.out
+    assert ("--format" in done.out) == (verb == "export")
+
+
 def test_help_is_made_of_the_docstrings(lit):
     done = lit("fit", "--help")
     assert done.status == 0

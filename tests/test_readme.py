@@ -23,6 +23,7 @@ PAGES = (
     "docs/lessons/09_metrics.md",
 )
 PYTHON = (*PAGES, "docs/sklearn.md")
+REUSE = "docs/reuse.md"  # what its commands leave is what its Python takes
 ALL_PAGES = [
     "README.md",
     "SECURITY.md",
@@ -80,7 +81,11 @@ SLOW = {"docs/lessons/09_metrics.md"}  # test_configs.py has its configurations,
 
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in PAGES]
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page
+        for page in (*PAGES, REUSE)
+    ],
 )
 def test_the_commands(fresh_folder, capsys, page, whole):
     commands = [line for block in blocks("bash", page) for line in block.splitlines()]
@@ -93,6 +98,9 @@ def test_the_commands(fresh_folder, capsys, page, whole):
     if page == "README.md":
         (test,) = fresh_folder.rglob("test_metrics.json")
         assert test.parent == fresh_folder / "lightning_logs/mlp_digits/version_0"
+    if page == REUSE:
+        for code in blocks("python", page):
+            exec(compile(code, "page", "exec"), {"__name__": "page"})
 
 
 @pytest.mark.filterwarnings("ignore")  # a Trainer of one's own says what it likes

@@ -182,13 +182,11 @@ class TableDataModule(SupervisedDataModule):
         assert table is not None
         assert targets is not None
         self._mention_unknown(name, table, raw.columns)
-        known = name != "predict"  # a target may be there, but nothing is measured by it
         with self._naming(name):
             x = self.hold(name, table, raw)
-            columns = self._cleaned(raw, targets.names) if known else []
-            y = targets.tensor(columns) if known else targets.unknown(len(raw))
+            y = self._targets_of(name, targets, raw)
             group, query_names = self._queries(raw)
-            if known and group is not None and not targets.labelled(y).all():
+            if name != "predict" and group is not None and not targets.labelled(y).all():
                 raise ValueError(_PARTIAL)
             return Samples(
                 x=x,
@@ -199,10 +197,19 @@ class TableDataModule(SupervisedDataModule):
                 target_names=targets.names,
                 first_row=1,
                 labelled=targets.labelled(y),
-                weight=self._weights(raw) if known else None,
+                weight=None if name == "predict" else self._weights(raw),
                 group=group,
                 query_names=query_names,
             )
+
+    def _targets_of(self, name: str, targets: Targets, raw: RawTable) -> Tensor:
+        if name != "predict":
+            return targets.tensor(self._cleaned(raw, targets.names))
+        # New rows need no target. Numbers are compared with; whatever else stands there is none.
+        if targets.class_names is not None or not set(targets.names) <= set(raw.columns):
+            return targets.unknown(len(raw))
+        numbers = [c.cast(pl.Float32, strict=False) for c in self._cleaned(raw, targets.names)]
+        return targets.tensor([n.set(~n.is_finite().fill_null(value=True), None) for n in numbers])
 
     def _queries(self, raw: RawTable) -> tuple[Tensor, list[str]] | tuple[None, None]:
         """Number of each row's query, and the name of each query."""
