@@ -15,6 +15,8 @@ The modules work with any Trainer and any loader of ``(x, y)``:
 >>> model = MLPClassifier(in_features=4, num_classes=3, hidden_features=[8])
 >>> model(torch.rand(2, 4)).shape
 torch.Size([2, 3])
+
+``load`` gives a trained one back: ``lit_course.load(run_or_checkpoint).predict(x)``.
 """
 
 from importlib import import_module
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         SVMLightDataModule,
         SyntheticQueriesDataModule,
     )
+    from lit_course.loading import load
     from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor, Ranker
 
 __all__ = [
@@ -50,6 +53,7 @@ __all__ = [
     "RollerCoasterDataModule",
     "SVMLightDataModule",
     "SyntheticQueriesDataModule",
+    "load",
 ]
 
 
@@ -60,6 +64,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'lit_course' has no attribute {name!r}")
     room = "datamodules" if name.endswith("DataModule") else "modules"
+    room = "loading" if name == "load" else room
     return getattr(import_module(f"lit_course.{room}"), name)
 
 

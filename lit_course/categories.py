@@ -92,7 +92,8 @@ class OneHot(nn.Module):
         """Features ``(B, in_features)`` to floats ``(B, out_features)``."""
         x = as_float(flatten(x, self.in_features), dtype or torch.get_default_dtype())
         codes = x.index_select(1, self.coded).long().clamp(min=0).minimum(self.last)
-        hot = x.new_zeros(len(x), self.num_seen + 1).scatter_(
+        # Not len(x): torch.export would take the number of samples for a constant.
+        hot = x.new_zeros(x.shape[0], self.num_seen + 1).scatter_(
             1, self.places[codes + self.starts], 1
         )
         return torch.cat([x.index_select(1, self.numbers), hot[:, :-1]], 1)

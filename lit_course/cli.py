@@ -16,18 +16,20 @@ from importlib.metadata import version
 from types import FrameType
 
 HELP = """\
-usage: lit-course {fit,validate,test,predict} [--config FILE] [options]
+usage: lit-course {fit,validate,test,predict,export} [--config FILE] [options]
 
   fit        train a model, keep its best checkpoint
   validate   report the validation split of a checkpoint
   test       report the test split of a checkpoint
-  predict    write predictions.csv from a checkpoint
+  predict    write the predictions of a checkpoint to a file
+  export     write a checkpoint's model for other programs: torch_export, onnx, state_dict, ...
 
   --config FILE          a run's configuration; see configs/
   --model NAME           MLPClassifier, MLPRegressor, LinearRegressor, Ranker or a class by its path
   --data NAME            DigitsDataModule, CSVDataModule, ... or a class of yours by its full path
   --ckpt_path WHICH      best, last, a run's folder or a file
   --name NAME            name of the run; its folder is lightning_logs/NAME/version_N
+  --output FILE          predict: where to write, .csv, .parquet or .jsonl
   --model.lr 0.1         any value of the configuration can be given as a flag
   --print_config         print the whole configuration instead of running it
 
@@ -36,6 +38,7 @@ lit-course --version prints the version. --debug shows the stack trace of an err
 """
 SECONDS_FOR_THE_FIRST = 2.0
 VERBS = ("fit", "validate", "test", "predict")
+COMMANDS = (*VERBS, "export")
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -126,13 +129,14 @@ def _close_output() -> int:
 
 
 def _run(verb: str, args: list[str], debug: bool) -> int:
-    if verb not in VERBS:
+    if verb not in COMMANDS:
         from lit_course.messages import UsageError
         from lit_course.names import nearest
 
         hint = "; the verb comes first: lit-course fit --config ..." if verb[:1] == "-" else ""
         raise UsageError(
-            f"unknown command {verb!r}{hint or nearest(verb, VERBS)}\ncommands: {', '.join(VERBS)}"
+            f"unknown command {verb!r}{hint or nearest(verb, COMMANDS)}\n"
+            f"commands: {', '.join(COMMANDS)}"
         )
     # jsonargparse 4.49 and later announce on every run what LightningCLI 2.6 will have to change
     # (github.com/Lightning-AI/pytorch-lightning/issues/21900). Read when it is imported.
@@ -140,9 +144,14 @@ def _run(verb: str, args: list[str], debug: bool) -> int:
     from lit_course.console import quiet
 
     with quiet(debug):
-        from lit_course.trainer_cli import TrainerCLI
+        if verb == "export":
+            from lit_course.commands.export import ExportCLI
 
-        TrainerCLI(verb, args)
+            ExportCLI(args)
+        else:
+            from lit_course.trainer_cli import TrainerCLI
+
+            TrainerCLI(verb, args)
     return 0
 
 

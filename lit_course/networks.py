@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from itertools import combinations_with_replacement
 from math import comb
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from lit_course.categories import Categories, OneHot, TableInput
 from lit_course.names import lookup
 from lit_course.piecewise import PiecewiseLinear
 from lit_course.scaling import InputScaling, as_float, flatten
+from lit_course.target_scaling import TargetScaling
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -96,6 +99,19 @@ class MLP(nn.Sequential):
         bins: int = 0,
     ) -> None:
         super().__init__()
+        self.arguments = {
+            "in_features": in_features,
+            "hidden_features": list(hidden_features),
+            "out_features": out_features,
+            "activation": activation,
+            "normalization": normalization,
+            "dropout": dropout,
+            "output_activation": output_activation,
+            "standardize": standardize,
+            "categories": dict(categories or {}),
+            "one_hot_levels": one_hot_levels,
+            "bins": bins,
+        }
         make_activation = lookup("activation", activation, ACTIVATIONS)
         make_normalization = normalization and lookup(
             "normalization", normalization, NORMALIZATIONS
@@ -214,6 +230,14 @@ class LinearModel(nn.Sequential):
         categories: Categories | None = None,
     ) -> None:
         super().__init__()
+        self.arguments = {
+            "in_features": in_features,
+            "out_features": out_features,
+            "degree": degree,
+            "bias": bias,
+            "standardize": standardize,
+            "categories": dict(categories or {}),
+        }
         width = in_features
         if categories:
             one_hot = OneHot(in_features, categories)
@@ -257,3 +281,65 @@ class LinearModel(nn.Sequential):
             weight = weight / self.scaling.std
             intercept = intercept - weight @ self.scaling.mean.double()
         return weight, intercept
+
+
+NETWORKS: dict[str, type[MLP] | type[LinearModel]] = {"MLP": MLP, "LinearModel": LinearModel}
+
+
+class InOriginalUnits(nn.Module):
+    """A network whose outputs are scaled as its targets were, and the way back.
+
+    Args:
+        network: Raw features to scaled predictions ``(B, K)``.
+        scaling: Of its targets.
+    """
+
+    def __init__(self, network: nn.Module, scaling: TargetScaling) -> None:
+        super().__init__()
+        self.network = network
+        self.scaling = scaling
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw features ``(B, ...)`` to predictions ``(B, K)`` float64 in original units."""
+        return self.scaling.undo(self.network(x).double())
+
+
+def json_beside(path: Path) -> Path:
+    """What says the sizes and names of exported weights, or of a program."""
+    return path.with_name(path.name + ".json")
+
+
+def load_network(path: str | Path) -> nn.Module:
+    """Make a network of what ``lit-course export`` wrote; torch is all that is needed.
+
+    Args:
+        path: A file of ``--format state_dict`` or ``safetensors``, its JSON beside it.
+
+    Returns:
+        The network in evaluation mode: raw features to logits, scores, or predictions in original
+        units.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no JSON.
+        ValueError: If they do not belong together.
+    """
+    path = Path(path)
+    said = json.loads(json_beside(path).read_text(encoding="utf-8"))["network"]
+    arguments = dict(said["arguments"])
+    # The keys of JSON are texts.
+    arguments["categories"] = {int(p): codes for p, codes in arguments["categories"].items()}
+    network = lookup("network", said["class"], NETWORKS)(**arguments)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        weights = load_file(path)
+    else:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not belong to the JSON beside it") from error
+    scaling = said.get("target_scaling")
+    if scaling is None or scaling["transform"] == "identity":
+        return network.eval()
+    return InOriginalUnits(network, TargetScaling.from_plain(scaling)).eval()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -60,6 +60,33 @@ class RawTable:
         chosen = self._frame.select(columns)
         for start in range(0, len(self), rows):
             yield start, _collected(chosen.slice(start, rows))
+
+
+def is_frame(data: object) -> bool:
+    """Whether it is a data frame, or something much like one."""
+    kind = type(data)
+    return hasattr(kind, "__arrow_c_stream__") or hasattr(kind, "columns")
+
+
+def as_polars(name: str, frame: Any) -> pl.DataFrame:
+    """A data frame as polars', without a copy where the memory's layout allows it.
+
+    Args:
+        name: What to call it in messages.
+        frame: Of polars, pandas, pyarrow, or any other with the Arrow PyCapsule interface.
+
+    Raises:
+        TypeError: If it is none.
+        ValueError: If it can't be read as a table.
+    """
+    if isinstance(frame, pl.LazyFrame):
+        return reading(frame.collect)
+    if not hasattr(frame, "__arrow_c_stream__"):
+        raise TypeError(
+            f"{name} must be a data frame of polars, pandas (2.2 or newer, with pyarrow) or "
+            f"pyarrow, found {type(frame).__name__}"
+        )
+    return reading(lambda: pl.DataFrame(frame))
 
 
 def _collected(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:

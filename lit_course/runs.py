@@ -101,15 +101,31 @@ def resolve(value: str, runs: Path, name: str | None, prefer: str = "best") -> P
             return matches[0]
         where = runs / name if name else runs
         raise FileNotFoundError(f"no {value!r} checkpoint below {where}{newest(runs)}")
-    path = Path(value)
+    try:
+        return checkpoint_of(value, prefer)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}{newest(runs)}") from None
+
+
+def checkpoint_of(path: str | Path, prefer: str = "best") -> Path:
+    """Find the file that is meant by a checkpoint or a run's folder.
+
+    Args:
+        path: Either of them.
+        prefer: Which of a folder's checkpoints is meant, if it is there.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = Path(path)
     if path.is_dir():
         inside = path if path.name == CHECKPOINTS else path / CHECKPOINTS
         for which in (prefer, "best", "last"):
             if (inside / f"{which}.ckpt").is_file():
                 return inside / f"{which}.ckpt"
-        raise FileNotFoundError(f"the run {value} holds no checkpoint{newest(runs)}")
+        raise FileNotFoundError(f"the run {path} holds no checkpoint")
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint not found: {value}{newest(runs)}")
+        raise FileNotFoundError(f"checkpoint not found: {path}")
     return path
 
 

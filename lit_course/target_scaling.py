@@ -5,7 +5,8 @@ It belongs to a trained network as its input scaling does: answers are in origin
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
@@ -62,6 +63,21 @@ class TargetScaling(KeptPrecision):
         self.mean.copy_(statistics.mean)
         self.std.copy_(statistics.std)
         self.get_buffer(f"{self.transform}_count").fill_(statistics.count)
+
+    def plain(self) -> dict[str, Any]:
+        """The transform and its statistics, as plain data."""
+        if self.transform == "identity":
+            return {"transform": self.transform}
+        mean, std = self.mean.tolist(), self.std.tolist()
+        return {"transform": self.transform, "mean": mean, "std": std}
+
+    @classmethod
+    def from_plain(cls, said: Mapping[str, Any]) -> Self:
+        """The scaling whose ``plain`` this is; of another transform than the identity."""
+        scaling = cls(len(said["mean"]), said["transform"])
+        scaling.mean.copy_(torch.tensor(said["mean"]))
+        scaling.std.copy_(torch.tensor(said["std"]))
+        return scaling
 
     def forward(self, targets: Tensor) -> Tensor:
         """Targets ``(B, K)`` in original units to scaled ones."""

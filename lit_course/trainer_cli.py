@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from argparse import ArgumentError
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
+from jsonargparse import ActionYesNo, Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
@@ -31,12 +31,14 @@ from lit_course.callbacks import (
     StopOnSignal,
 )
 from lit_course.callbacks.best_checkpoint import best_path
+from lit_course.callbacks.prediction_file import FORMATS
 from lit_course.callbacks.save_config import SaveConfig
 from lit_course.checkpoint_io import AtomicCheckpointIO, sweep
 from lit_course.closed_table import DATAMODULES, MODULES
 from lit_course.config_files import read_config
 from lit_course.given_checkpoint import GivenCheckpoint
 from lit_course.messages import UsageError, explain_parser
+from lit_course.output_file import check_output
 from lit_course.trainer_flags import check_trainer
 
 
@@ -47,6 +49,9 @@ class TrainerCLI(LightningCLI):
         verb: ``fit``, ``validate``, ``test`` or ``predict``.
         args: What follows it on the command line.
     """
+
+    outputs: Collection[str] = FORMATS  # what an ``--output`` may end in
+    command: str | None = None  # what was typed, if that is no verb of the Trainer's
 
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
@@ -98,6 +103,19 @@ class TrainerCLI(LightningCLI):
             help="Train in a loop that calls only those who listen; false is Lightning's own.",
         )
 
+        if self.verb == "predict":
+            parser.add_argument(
+                "--output",
+                type=str | None,
+                help=f"File to write, {', '.join(self.outputs)}; else one in the run's folder.",
+            )
+            parser.add_argument(
+                "--overwrite",
+                action=ActionYesNo,
+                nargs="?",
+                help="Whether a file at --output is replaced.",
+            )
+
     # ------------------------------------------------------------- what was asked for
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -123,8 +141,8 @@ class TrainerCLI(LightningCLI):
                 self._parser(self.verb).set_defaults({"model": model})
         elif self.verb != "fit":
             raise UsageError(
-                f"{self.verb} needs a trained model: --ckpt_path best, last, a run's folder or a "
-                f"file{runs.newest(self.runs)}"
+                f"{self.command or self.verb} needs a trained model: --ckpt_path best, last, a "
+                f"run's folder or a file{runs.newest(self.runs)}"
             )
         try:
             self.config = parser.parse_args(given)
@@ -148,6 +166,8 @@ class TrainerCLI(LightningCLI):
         seed = config.seed_everything
         if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
             raise UsageError(f"seed_everything must be in 0..{2**32 - 1}, found {seed}")
+        if (output := config.get("output")) is not None:
+            check_output(Path(output), config.overwrite, self.outputs)
         check_trainer(self.verb, config.trainer, then_test=self.verb == "fit" and config.test_best)
 
     def _explain(self, text: str) -> str:
@@ -269,7 +289,7 @@ class TrainerCLI(LightningCLI):
         yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
         yield Figures(None if self.folder is None else self.folder / runs.FIGURES)
         if self.verb == "predict" and self.folder is not None:
-            yield PredictionFile(self.folder / "predictions.csv")
+            yield PredictionFile(Path(self._asked.output or self.folder / "predictions.csv"))
         if self.verb != "fit":
             return
         yield RunPlan()

@@ -159,7 +159,11 @@ def test_predictions_of_torchrun_are_those_of_one_process(fit, lit, start):
     probabilities = pl.col("^probability_.*$")
     difference = two.select(probabilities).to_numpy() - one.select(probabilities).to_numpy()
     assert abs(difference).max() < 1e-6
-    assert not list(run.glob("*.part"))
+    file = run.parent / "two.parquet"
+    done = start("predict", "--ckpt_path", run, "--output", file, processes=2, torchrun=True)
+    assert done.returncode == 0, done.stderr
+    assert pl.read_parquet(file).drop("class_name").equals(two.drop("class_name"))
+    assert not list(run.rglob("*.part"))
 
 
 def test_a_later_process_takes_the_checkpoint_of_the_first(fit, lit, monkeypatch):

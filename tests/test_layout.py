@@ -12,9 +12,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lit_course"
 # A room is a file, or a folder where its files stand for one thing. Change this with the house.
 PLAIN = {"names", "scaling"}
 ARROWS: dict[str, set[str]] = {
-    "__init__": {"modules", "datamodules"},
+    "__init__": {"datamodules", "loading", "modules"},
     "__main__": {"cli"},
-    "cli": {"console", "messages", "names", "processes", "trainer_cli"},
+    "cli": {"commands", "console", "messages", "names", "processes", "trainer_cli"},
+    "commands": {"messages", "modules", "networks", "output_file", "trainer_cli"},
     "trainer_cli": {
         "callbacks",
         "checkpoint_io",
@@ -24,9 +25,12 @@ ARROWS: dict[str, set[str]] = {
         "given_checkpoint",
         "messages",
         "modules",
+        "output_file",
         "runs",
         "trainer_flags",
     },
+    "output_file": {"messages"},
+    "loading": {"checkpoints", "closed_table", "modules", "runs"},
     "given_checkpoint": {
         "checkpoints",
         "closed_table",
@@ -68,11 +72,14 @@ ARROWS: dict[str, set[str]] = {
         "queries",
         "ranking_losses",
         "ranking_metrics",
+        "raw_table",
         "regression_losses",
+        "runs",
         "scaling",
         "schedules",
         "solvers",
         "stage_metrics",
+        "tables",
         "target_scaling",
     },
     "datamodules": {"columns", "names", "raw_table", "scaling", "tables", "targets"},
@@ -80,7 +87,7 @@ ARROWS: dict[str, set[str]] = {
     "raw_table": {"names"},
     "targets": {"columns"},
     "columns": set(),
-    "networks": PLAIN | {"categories", "piecewise"},
+    "networks": PLAIN | {"categories", "piecewise", "target_scaling"},
     "piecewise": set(),
     "categories": {"scaling"},
     "losses": PLAIN,
@@ -106,9 +113,12 @@ ARROWS: dict[str, set[str]] = {
 }
 # Inside the two folders: bases know nothing of what is built on them.
 INSIDE: dict[str, set[str]] = {
+    "modules/at_rest": set(),
     "modules/batch": set(),
+    "modules/class_labels": set(),
     "modules/global_batch": set(),
     "modules/hyperparameters": set(),
+    "modules/raw_input": set(),
     "modules/survey": {"batch"},
     "modules/transfer": set(),
     "modules/optimized": {"hyperparameters"},
@@ -116,11 +126,13 @@ INSIDE: dict[str, set[str]] = {
     "modules/declared": {"hyperparameters", "optimized", "position", "transfer"},
     "modules/lean_loop": set(),
     "modules/base": {
+        "at_rest",
         "batch",
         "declared",
         "global_batch",
         "lean_loop",
         "position",
+        "raw_input",
         "survey",
         "transfer",
     },
@@ -129,6 +141,7 @@ INSIDE: dict[str, set[str]] = {
     "modules/regressor": {"base", "survey"},
     "modules/mlp_classifier": {
         "base",
+        "class_labels",
         "decision_threshold",
         "hyperparameters",
         "perceptron",
@@ -136,7 +149,7 @@ INSIDE: dict[str, set[str]] = {
     },
     "modules/mlp_regressor": {"hyperparameters", "perceptron", "regressor"},
     "modules/query_batch": {"batch"},
-    "modules/ranker": {"hyperparameters", "perceptron", "query_batch"},
+    "modules/ranker": {"base", "hyperparameters", "perceptron", "query_batch"},
     "modules/solvable": {"base", "survey"},
     "modules/linear_regressor": {"hyperparameters", "regressor", "solvable", "survey"},
     "datamodules/batches": set(),

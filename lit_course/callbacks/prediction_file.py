@@ -7,33 +7,39 @@ import heapq
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from math import isnan
 from pathlib import Path
 from typing import IO, Any
 
+import polars as pl
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+FORMATS = (".csv", ".parquet", ".jsonl")
+
 
 class PredictionFile(Callback):
-    """Writes one row per sample to a CSV file: row number, class and probabilities, or prediction.
+    """Writes one row per sample: row number, class and probabilities, or prediction and residual.
 
     A data module that has ``row_names``, one for each row of the data set, gets them as the first
     column, ``name``; one that has ``query_names`` gets them for the numbers in a column ``query``.
 
-    Rows are in data order and written batch by batch to a partial file, which takes the final name
-    at the end: the file is either the old one or whole. Each of several processes writes a partial
-    file of its own beside the final one, and the first process merges them.
+    Rows are in data order and written batch by batch to a partial CSV file, which takes the final
+    name at the end: the file is either the old one or whole. Each of several processes writes a
+    partial file of its own beside the final one, and the first process merges them. What shall be
+    no CSV is made from that file, some rows at a time.
 
     Args:
-        path: Where to write; the same file for every process.
+        path: Where to write, a name that ends in one of ``FORMATS``; the same for every process.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[str] | None = None
         self._rows = 0
+        self._types: dict[str, Any] = {}
 
-    def _partial(self, rank: int) -> Path:
+    def _partial(self, rank: int | str) -> Path:
         return self.path.with_name(f"{self.path.name}.{rank}.part")
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -55,11 +61,11 @@ class PredictionFile(Callback):
         assert self._file is not None
         writer = csv.writer(self._file)
         named = {"prediction": outputs} if isinstance(outputs, Tensor) else outputs
-        columns = dict(_columns(named, pl_module))
+        columns: dict[str, Any] = dict(_columns(named, pl_module))
         data = getattr(trainer, "datamodule", None)
         queries = getattr(data, "query_names", None)
         if queries is not None and "query" in columns:
-            columns["query"] = [queries[number] for number in columns["query"]]
+            columns["query"] = [queries[number] for number in columns["query"].tolist()]
         size = len(next(iter(columns.values())))
         if isinstance(batch, list | tuple) and len(batch) == 3 and "row" in batch[2]:
             rows: Iterable[int] = batch[2]["row"].tolist()
@@ -73,7 +79,10 @@ class PredictionFile(Callback):
             which = {"name": [names[row] for row in rows], "row": rows}
         if self._rows == 0:
             writer.writerow([*which, *columns])
-        writer.writerows(zip(*which.values(), *columns.values(), strict=True))
+            self._types = dict.fromkeys(which, pl.String) | {"row": pl.Int64}
+            self._types |= {name: _type(column) for name, column in columns.items()}
+        values = [_cells(name, column) for name, column in columns.items()]
+        writer.writerows(zip(*which.values(), *values, strict=True))
         self._rows += size
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,6 +96,8 @@ class PredictionFile(Callback):
             partials = [self._partial(rank) for rank in range(trainer.world_size)]
             if len(partials) > 1:
                 self._rows = _merge(partials)
+            if self.path.suffix in (".parquet", ".jsonl"):
+                _convert(partials[0], self._types, self._partial("whole"), self.path.suffix)
             os.replace(partials[0], self.path)
             print(f"{self._rows:,} predictions in {self.path}")
         trainer.strategy.barrier("PredictionFile")  # the file is there
@@ -100,7 +111,7 @@ class PredictionFile(Callback):
             self._file = None
         # The first process outlives the others, whatever ended them.
         ranks = range(trainer.world_size) if trainer.is_global_zero else [trainer.global_rank]
-        for rank in ranks:
+        for rank in (*ranks, "whole"):
             self._partial(rank).unlink(missing_ok=True)
 
 
@@ -137,13 +148,34 @@ def _merge(partials: list[Path]) -> int:
     return count
 
 
+def _convert(file: Path, types: Mapping[str, Any], whole: Path, suffix: str) -> None:
+    """Replace a CSV file by one of another format."""
+    rows = pl.scan_csv(file, schema=types, glob=False).with_columns(pl.col(pl.String).fill_null(""))
+    sink = rows.sink_parquet if suffix == ".parquet" else rows.sink_ndjson
+    sink(whole)
+    os.replace(whole, file)
+
+
 def _columns(outputs: Mapping[str, Any], module: LightningModule) -> Iterator[tuple[str, Any]]:
     """Columns of the file, from what a module's ``predict_step`` gives."""
     for name, values in outputs.items():
         if isinstance(values, Tensor) and values.ndim == 2:
             names = getattr(module, "output_names", None) or range(values.shape[1])
             stem = "probability" if name == "probabilities" else name
-            for label, column in zip(names, values.T.tolist(), strict=True):
+            for label, column in zip(names, values.T, strict=True):
                 yield f"{stem}_{label}", column
         else:
-            yield name, values.tolist() if isinstance(values, Tensor) else values
+            yield name, values
+
+
+def _type(column: Any) -> Any:
+    if isinstance(column, Tensor):
+        return pl.Float64 if column.is_floating_point() else pl.Int64
+    return pl.Series(values=column, strict=False).dtype
+
+
+def _cells(name: str, column: Any) -> Iterable[Any]:
+    cells = column.tolist() if isinstance(column, Tensor) else column
+    if name.startswith("residual"):  # where the target is not known
+        return [None if isnan(cell) else cell for cell in cells]
+    return cells

@@ -171,6 +171,12 @@ class SupervisedDataModule(LightningDataModule, ABC):
         return split if len(split) > 0 else Split(splits["train"].samples)
 
     @property
+    def predicts_known(self) -> bool:
+        """Whether there are targets to compare predictions with."""
+        labelled = self._predicted("predicts_known").samples.labelled
+        return labelled is None or bool(labelled.any())
+
+    @property
     def in_features(self) -> int:
         """Number of features of a sample after flattening."""
         return self._any_samples("in_features").in_features

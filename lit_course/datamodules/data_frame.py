@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
-
 from lit_course.datamodules.table import TableDataModule
-from lit_course.raw_table import RawTable
+from lit_course.raw_table import RawTable, as_polars
 from lit_course.targets import Task
 
 
@@ -96,19 +94,8 @@ class DataFrameDataModule(TableDataModule):
     def read(self) -> dict[str, RawTable]:
         """Turn the frames into polars', without a copy where the memory's layout allows it."""
         frames = self._frames.items()
-        return {name: RawTable(_polars(self.describe(name), frame)) for name, frame in frames}
+        return {name: RawTable(as_polars(self.describe(name), frame)) for name, frame in frames}
 
     def describe(self, name: str) -> str:
         """The argument's name."""
         return "frame" if name == "train" else name
-
-
-def _polars(name: str, frame: Any) -> pl.DataFrame:
-    if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
-    if not hasattr(frame, "__arrow_c_stream__"):
-        raise TypeError(
-            f"{name} must be a data frame of polars, pandas (2.2 or newer, with pyarrow) or "
-            f"pyarrow, found {type(frame).__name__}: for arrays take ArrayDataModule"
-        )
-    return pl.DataFrame(frame)

@@ -181,13 +181,11 @@ class TableDataModule(SupervisedDataModule):
         assert table is not None
         assert targets is not None
         self._mention_unknown(name, table, raw.columns)
-        known = name != "predict"  # a target may be there, but nothing is measured by it
         with self._naming(name):
             x = self.hold(name, table, raw)
-            columns = self._cleaned(raw, targets.names) if known else []
-            y = targets.tensor(columns) if known else targets.unknown(len(raw))
+            y = self._targets_of(name, targets, raw)
             group, query_names = self._queries(raw)
-            if known and group is not None and not targets.labelled(y).all():
+            if name != "predict" and group is not None and not targets.labelled(y).all():
                 raise ValueError(_PARTIAL)
             return Samples(
                 x=x,
@@ -198,7 +196,7 @@ class TableDataModule(SupervisedDataModule):
                 target_names=targets.names,
                 first_row=1,
                 labelled=targets.labelled(y),
-                weight=self._weights(raw) if known else None,
+                weight=None if name == "predict" else self._weights(raw),
                 group=group,
                 query_names=query_names,
             )
@@ -208,6 +206,15 @@ class TableDataModule(SupervisedDataModule):
         if self.query_column is None:
             return None, None
         return number_queries(*self._cleaned(raw, [self.query_column]))
+
+    def _targets_of(self, name: str, targets: Targets, raw: RawTable) -> Tensor:
+        if name != "predict":
+            return targets.tensor(self._cleaned(raw, targets.names))
+        # New rows need no target. Numbers are compared with; whatever else stands there is none.
+        if targets.class_names is not None or not set(targets.names) <= set(raw.columns):
+            return targets.unknown(len(raw))
+        numbers = [c.cast(pl.Float32, strict=False) for c in self._cleaned(raw, targets.names)]
+        return targets.tensor([n.set(~n.is_finite().fill_null(value=True), None) for n in numbers])
 
     def _weights(self, raw: RawTable) -> Tensor | None:
         if self.weight_column is None:

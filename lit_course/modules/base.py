@@ -10,17 +10,21 @@ from collections.abc import Iterable, Mapping
 from math import isinf
 from typing import Any, Literal, cast
 
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import STEP_OUTPUT
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lit_course.mean_loss import mean_loss
+from lit_course.modules.at_rest import at_rest
 from lit_course.modules.batch import check_weight, unpack
 from lit_course.modules.declared import DeclaredModule
 from lit_course.modules.global_batch import global_mean
 from lit_course.modules.lean_loop import LeanEpochLoop
 from lit_course.modules.position import Update
+from lit_course.modules.raw_input import read_batches
 from lit_course.modules.survey import Survey
 from lit_course.modules.transfer import load_weights
 from lit_course.stage_metrics import (
@@ -28,6 +32,7 @@ from lit_course.stage_metrics import (
 )
 
 Stage = Literal["train", "val", "test"]
+ROWS_AT_ONCE = 1024
 
 
 class SupervisedModule(DeclaredModule):
@@ -75,8 +80,16 @@ class SupervisedModule(DeclaredModule):
         """A name for each column of the answers: the classes, or the targets."""
 
     @abstractmethod
+    def answers(self, outputs: Tensor) -> dict[str, Tensor]:
+        """What the network's outputs say of each sample, by name, in original units."""
+
     def predictions(self, outputs: Tensor) -> dict[str, Any]:
-        """What ``predict`` gives for the network's outputs."""
+        """What ``predict_step`` gives for the network's outputs: answers, and what names them."""
+        return dict(self.answers(outputs))
+
+    @abstractmethod
+    def predict(self, x: Any, batch_size: int = ROWS_AT_ONCE) -> NDArray[Any]:
+        """The answer for each sample, see ``answers_to`` for the arguments."""
 
     def before_report(self, stage: Stage, metrics: StageMetrics) -> dict[str, Tensor]:
         """Look at a whole split before its values are computed; say what to report beside them."""
@@ -139,6 +152,31 @@ class SupervisedModule(DeclaredModule):
         """Answers for one batch; targets, if it has them, are not looked at."""
         x = batch[0] if isinstance(batch, list | tuple) else batch
         return self.predictions(self.outputs_of(x))
+
+    def answers_to(self, x: Any, batch_size: int = ROWS_AT_ONCE) -> dict[str, NDArray[Any]]:
+        """Ask the model: evaluation mode, no gradients; both are as before afterwards.
+
+        Args:
+            x: Raw features ``(N, ...)`` as in training: an array, a tensor on any device, or a data
+                frame of polars, pandas or pyarrow with the raw columns, in any order.
+            batch_size: The most samples to hold on the model's device. It changes last bits only.
+
+        Returns:
+            What ``answers`` says of all samples.
+
+        Raises:
+            RuntimeError: If the model has no layers yet.
+            TypeError: If these are no features.
+            ValueError: If the model takes others, or one is not finite.
+        """
+        self.check_built()
+        in_features = getattr(self, "in_features", None)
+        found: dict[str, list[Tensor]] = {}
+        with at_rest(self):
+            for batch in read_batches(x, in_features, self.schema, batch_size):
+                for name, values in self.answers(self.outputs_of(batch.to(self.device))).items():
+                    found.setdefault(name, []).append(values.cpu())
+        return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
     # ------------------------------------------------------------- around the steps
 

@@ -91,7 +91,8 @@ class LinearRegressor(SolvableModule, Regressor):
             ``val/loss``, without validation data ``train/loss``. Losses are without the penalty of
             ``l1`` and ``l2``, which is reported as ``train/penalty``.
         freeze: Glob patterns over parameter names, such as ``network.linear.bias``.
-        init_from: Checkpoint to start the weights from; what does not fit starts new.
+        init_from: Checkpoint, or a run's folder, to start the weights from; what does not fit
+            starts new.
         schema: Names of features and targets, filled in from the data module.
 
     Raises:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -18,7 +19,8 @@ from lit_course.metrics import (
     per_class_metrics,
     probabilities,
 )
-from lit_course.modules.base import Stage
+from lit_course.modules.base import ROWS_AT_ONCE, Stage
+from lit_course.modules.class_labels import class_labels
 from lit_course.modules.decision_threshold import DecisionThreshold, GivenThreshold
 from lit_course.modules.hyperparameters import check_size, plain
 from lit_course.modules.perceptron import PerceptronModule
@@ -79,7 +81,8 @@ class MLPClassifier(PerceptronModule):
         monitor: What drives plateau schedule, best checkpoint and early stopping; null is
             ``val/loss``, without validation data ``train/loss``.
         freeze: Glob patterns over parameter names, such as ``network.linear1.*``.
-        init_from: Checkpoint to start the weights from; what does not fit starts new.
+        init_from: Checkpoint, or a run's folder, to start the weights from; what does not fit
+            starts new.
         schema: Names of features and classes, filled in from the data module.
 
     Raises:
@@ -355,14 +358,35 @@ class MLPClassifier(PerceptronModule):
                 + ", ".join(left_out)
             )
 
-    def predictions(self, outputs: Tensor) -> dict[str, Any]:
-        """Class ``(B,)`` int64, class name (list of B) and probabilities ``(B, num_classes)``."""
+    def answers(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Class ``(B,)`` int64 and probabilities ``(B, num_classes)``."""
         p = probabilities(outputs)
         of_two = p.shape[1] == 2
         classes = (p[:, 1] > self.decision.value).long() if of_two else p.argmax(1)
-        names = self.class_names
-        return {
-            "class": classes,
-            "class_name": [names[c] for c in classes.tolist()],
-            "probabilities": p,
-        }
+        return {"class": classes, "probabilities": p}
+
+    def predictions(self, outputs: Tensor) -> dict[str, Any]:
+        """Class ``(B,)`` int64, class name (list of B) and probabilities ``(B, num_classes)``."""
+        answers, names = self.answers(outputs), self.class_names
+        chosen = [names[c] for c in answers["class"].tolist()]
+        return {"class": answers["class"], "class_name": chosen, **answers}
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """What ``predict`` answers with, class by class: names, or the numbers that they are of."""
+        return class_labels(self.class_names)
+
+    def predict(self, x: Any, batch_size: int = ROWS_AT_ONCE) -> NDArray[Any]:
+        """The label of each sample ``(N,)``: its class by name, or number where names are numbers.
+
+        Arguments and errors are those of ``answers_to``.
+        """
+        labels: NDArray[Any] = self.labels[self.answers_to(x, batch_size)["class"]]
+        return labels
+
+    def predict_proba(self, x: Any, batch_size: int = ROWS_AT_ONCE) -> NDArray[Any]:
+        """The probability of each class ``(N, num_classes)`` float32, in the order of ``labels``.
+
+        Arguments and errors are those of ``answers_to``.
+        """
+        return self.answers_to(x, batch_size)["probabilities"]

@@ -68,7 +68,8 @@ class MLPRegressor(PerceptronModule, Regressor):
         monitor: What drives plateau schedule, best checkpoint and early stopping; null is
             ``val/loss``, without validation data ``train/loss``.
         freeze: Glob patterns over parameter names, such as ``network.linear1.*``.
-        init_from: Checkpoint to start the weights from; what does not fit starts new.
+        init_from: Checkpoint, or a run's folder, to start the weights from; what does not fit
+            starts new.
         schema: Names of features and targets, filled in from the data module.
 
     Raises:

@@ -7,11 +7,13 @@ from math import nan
 from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from lit_course.dcg import MAX_RELEVANCE, Gain
 from lit_course.figures import Chart, metric_by_query, score_by_relevance
+from lit_course.modules.base import ROWS_AT_ONCE
 from lit_course.modules.hyperparameters import check_size
 from lit_course.modules.perceptron import PerceptronModule
 from lit_course.modules.query_batch import begins, unpack_queries
@@ -76,7 +78,8 @@ class Ranker(PerceptronModule):
         monitor: What drives plateau schedule, best checkpoint and early stopping, such as
             ``val/ndcg@5``; null is ``val/loss``, without validation data ``train/loss``.
         freeze: Glob patterns over parameter names, such as ``network.linear1.*``.
-        init_from: Checkpoint to start the weights from; what does not fit starts new.
+        init_from: Checkpoint, or a run's folder, to start the weights from; what does not fit
+            starts new.
         schema: Names of features, filled in from the data module.
 
     Raises:
@@ -233,9 +236,16 @@ class Ranker(PerceptronModule):
         """Scores, as they are."""
         return outputs
 
-    def predictions(self, outputs: Tensor) -> dict[str, Any]:
+    def answers(self, outputs: Tensor) -> dict[str, Tensor]:
         """Scores alone; ranks are of a query, see ``predict_step``."""
         return {"score": outputs}
+
+    def predict(self, x: Any, batch_size: int = ROWS_AT_ONCE) -> NDArray[Any]:
+        """The score of each item ``(N,)`` float32: of one query, the highest is wanted most.
+
+        Arguments and errors are those of ``answers_to``.
+        """
+        return self.answers_to(x, batch_size)["score"]
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Query, item, score and rank of each item of whole queries; relevance is not looked at."""

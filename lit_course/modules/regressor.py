@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import MetricCollection
 
 from lit_course.metrics import per_target_metrics, regression_answers, regression_metrics
-from lit_course.modules.base import SupervisedModule
+from lit_course.modules.base import ROWS_AT_ONCE, SupervisedModule
 from lit_course.modules.survey import Survey
 from lit_course.regression_losses import IntervalLoss, outputs_per_target
 from lit_course.target_scaling import TargetScaling, TargetTransform
@@ -98,12 +99,38 @@ class Regressor(SupervisedModule):
         """Predictions ``(B, out_features)`` in original units and float64."""
         return self._point(regression_answers(outputs))
 
-    def predictions(self, outputs: Tensor) -> dict[str, Any]:
+    def answers(self, outputs: Tensor) -> dict[str, Tensor]:
         """Predictions ``(B,)``, ``(B, out_features)`` for several; and what the loss says more."""
+        outputs = regression_answers(outputs)
         values = {"prediction": self._point(outputs)}
         if isinstance(self.loss, IntervalLoss):
             values |= self.loss.columns(outputs, self.target_scaling)
         return {k: v.squeeze(1) if self.out_features == 1 else v for k, v in values.items()}
+
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Answers for one batch; and ``residual``, the target less the prediction, if it is known.
+
+        Of several targets that is NaN for those that are not.
+        """
+        answers = super().predict_step(batch, batch_idx)
+        prediction = answers.pop("prediction")
+        y = batch[1] if isinstance(batch, list | tuple) and len(batch) > 1 else None
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        if (
+            not isinstance(y, Tensor)
+            or y.numel() != prediction.numel()
+            or not getattr(data, "predicts_known", True)
+        ):
+            return {"prediction": prediction, **answers}
+        residual = y.reshape(prediction.shape) - prediction
+        return {"prediction": prediction, "residual": residual, **answers}
+
+    def predict(self, x: Any, batch_size: int = ROWS_AT_ONCE) -> NDArray[Any]:
+        """The prediction for each sample, float64 ``(N,)``, ``(N, out_features)`` for several.
+
+        Arguments and errors are those of ``answers_to``; what a loss says beside it is there too.
+        """
+        return self.answers_to(x, batch_size)["prediction"]
 
     @property
     def output_names(self) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from lit_course import checkpoints
+from lit_course import checkpoints, runs
 
 # What trained weights are good for: the network, and the units that its outputs are in.
 NETWORK = "network."
@@ -53,15 +55,17 @@ def load_weights(model: nn.Module, path: str) -> list[str]:
 
     Args:
         model: The module whose network to load into; the scaling of its targets goes with it.
-        path: A checkpoint of any of our modules.
+        path: A checkpoint of any of our modules, or the folder of its run.
 
     Returns:
         The names that did not fit and start new.
 
     Raises:
+        FileNotFoundError: If there is no such checkpoint.
         ValueError: If the file holds no such weights, or not one of them fits.
     """
-    saved = checkpoints.read(path)["state_dict"]
+    checkpoint = checkpoints.read(runs.checkpoint_of(path))
+    saved = checkpoint["state_dict"]
     own = {n: v for n, v in model.state_dict().items() if n.startswith(TRANSFERRED)}
     # A layer is taken whole or not at all: the count of a scaling fits any, its mean does not.
     other = {
@@ -73,4 +77,24 @@ def load_weights(model: nn.Module, path: str) -> list[str]:
     if not any(name.startswith(NETWORK) for name in fitting):
         raise ValueError(f"init_from: no layer of {path} fits this network")
     model.load_state_dict(fitting, strict=False)
+    theirs = checkpoint.get("hyper_parameters", {}).get("schema") or {}
+    ours = getattr(model, "schema", {})
+    for mine, known in zip(_inputs(ours), _inputs(theirs), strict=False):
+        if mine != known:
+            rank_zero_warn(
+                f"init_from: {path} was trained on {known} where this data has {mine}: what its "
+                "first layer learned is of something else"
+            )
+            break
     return [name.removeprefix(NETWORK) for name in own if name not in fitting]
+
+
+def _inputs(schema: Mapping[str, Any]) -> list[str]:
+    """What each raw column is, as far as it is known."""
+    columns = schema.get("table", {}).get("columns")
+    if columns is None:
+        return [repr(name) for name in schema.get("feature_names") or ()]
+    return [
+        repr(column["name"]) + (f" of {column['levels']}" if column["levels"] else "")
+        for column in columns
+    ]

@@ -1,10 +1,18 @@
 """Predictions in a file: every sample once, in data order, with its row."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
 from lit_course.callbacks.prediction_file import _merge
+
+
+@pytest.fixture
+def fitted(fit):
+    return fit(epochs=1)
 
 
 def test_rows_names_and_probabilities(fit, lit):
@@ -20,25 +28,150 @@ def test_rows_names_and_probabilities(fit, lit):
     assert (p.argmax(1) == table["class"].to_numpy()).all()
 
 
-def test_test_and_predict_agree(fit, lit):
+def test_classes_of_the_file_give_the_metrics_of_test(fit, lit, tmp_path):
     from sklearn.datasets import load_digits
+    from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-    run = fit("--test_best", "true", epochs=5)
+    run = fit("--test_best", "true", epochs=3)
     assert lit("predict", "--ckpt_path", run).status == 0
     table = pl.read_csv(run / "predictions.csv")
     truth = load_digits().target[table["row"].to_numpy()]
-    import json
+    p = table.select(pl.col("^probability_.*$")).to_numpy()
+    p /= p.sum(1, keepdims=True)
+    found = {
+        "accuracy": accuracy_score(truth, table["class_name"].cast(pl.Int64)),
+        "f1": f1_score(truth, table["class"], average="macro"),
+        "auroc": roc_auc_score(truth, p, multi_class="ovr"),
+        "loss": -np.log(p[range(len(p)), truth]).mean(),
+    }
+    reported = json.loads((run / "test_metrics.json").read_text())
+    for name, value in found.items():
+        assert value == pytest.approx(reported[f"test/{name}"], rel=1e-5), name
 
-    reported = json.loads((run / "test_metrics.json").read_text())["test/accuracy"]
-    assert (table["class"].to_numpy() == truth).mean() == pytest.approx(reported)
 
-
-def test_predictions_of_a_regression(lit, tmp_path):
-    options = ("--data", "DiabetesDataModule", "--trainer.max_epochs", 1, "--name", "d")
-    assert lit("fit", "--model", "LinearRegressor", *options).status == 0
+@pytest.mark.parametrize("transform", ["identity", "log"])
+def test_residuals_of_the_file_give_the_metrics_of_test(lit, tmp_path, transform):
+    options = ("--data", "DiabetesDataModule", "--trainer.max_epochs", 2, "--name", "d")
+    model = ("--model", "MLPRegressor", "--model.target_transform", transform)
+    assert lit("fit", *model, *options, "--test_best", "true").status == 0
     run = tmp_path / "runs/d/version_0"
     assert lit("predict", "--ckpt_path", run).status == 0
-    assert pl.read_csv(run / "predictions.csv").columns == ["row", "prediction"]
+    table = pl.read_csv(run / "predictions.csv")
+    assert table.columns == ["row", "prediction", "residual"]
+    residual, target = table["residual"], table["prediction"] + table["residual"]
+    found = {
+        "mae": residual.abs().mean(),
+        "rmse": (residual**2).mean() ** 0.5,
+        "r2": 1 - (residual**2).sum() / ((target - target.mean()) ** 2).sum(),
+    }
+    reported = json.loads((run / "test_metrics.json").read_text())
+    for name, value in found.items():
+        assert value == pytest.approx(reported[f"test/{name}"], rel=1e-9), name
+
+
+# ---------------------------------------------------------------------------------- --output
+
+
+READ = {"csv": pl.read_csv, "parquet": pl.read_parquet, "jsonl": pl.read_ndjson}
+
+
+def test_one_table_in_three_formats(fit, lit, tmp_path):
+    run = fit("--data.batch_size", 20)
+    assert lit("predict", "--ckpt_path", run).status == 0
+    expected = pl.read_csv(run / "predictions.csv", schema_overrides={"class_name": pl.String})
+    before = set(run.iterdir())
+    for suffix, read in READ.items():
+        file = tmp_path / f"out.{suffix}"
+        done = lit("predict", "--ckpt_path", run, "--output", file)
+        assert done.status == 0, done.err
+        assert f"{len(expected)} predictions in {file}" in done.out
+        table = read(file)
+        assert table.with_columns(pl.col("class_name").cast(pl.String)).equals(expected)
+    assert pl.read_parquet_schema(tmp_path / "out.parquet") == expected.schema
+    assert set(run.iterdir()) == before
+    assert {path.name for path in tmp_path.glob("out*")} == {f"out.{suffix}" for suffix in READ}
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("old.csv", "old.csv exists: add --overwrite to replace it"),
+        ("new.xlsx", "--output must end in .csv or .parquet or .jsonl, found "),
+        ("folder.csv", "is a folder: give a file in it"),
+        ("nowhere/new.csv", "cannot be written: No such file or directory"),
+        ("/proc/new.csv", "cannot be written: "),
+        ("old.csv/new.csv", "cannot be written: Not a directory"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_before_anything_is_computed(
+    fitted, lit, tmp_path, monkeypatch, output, said
+):
+    monkeypatch.setattr("lit_course.trainer_cli.TrainerCLI.instantiate_classes", None)
+    (tmp_path / "old.csv").write_text("precious")
+    (tmp_path / "folder.csv").mkdir()
+    done = lit("predict", "--ckpt_path", fitted, "--output", tmp_path / output)
+    assert done.status == 2
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1
+    assert (tmp_path / "old.csv").read_text() == "precious"
+
+
+@pytest.mark.parametrize("overwrite", [["--overwrite"], ["--overwrite", "true"]])
+def test_an_old_output_is_replaced_if_that_is_said(fitted, lit, tmp_path, overwrite):
+    file = tmp_path / "old.jsonl"
+    file.write_text("old")
+    done = lit("predict", *overwrite, "--ckpt_path", fitted, "--output", file)
+    assert done.status == 0, done.err
+    assert pl.read_ndjson(file).columns[:2] == ["row", "class"]
+
+
+def test_a_failing_prediction_leaves_the_old_output(fitted, lit, tmp_path, monkeypatch):
+    file = tmp_path / "old.parquet"
+    file.write_text("old")
+
+    def full(self, path):
+        Path(path).write_text("half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(pl.LazyFrame, "sink_parquet", full)
+    done = lit("predict", "--overwrite", "--ckpt_path", fitted, "--output", file)
+    assert done.status == 1
+    assert "disk full" in done.err
+    assert file.read_text() == "old"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_new_rows_with_names_and_some_targets(lit, tmp_path):
+    rows = [f"{i // 2},{i % 7},{3 * (i // 2) - i % 7},house {i}" for i in range(100)]
+    (tmp_path / "old.csv").write_text("size,age,price,id\n" + "\n".join(rows) + "\n")
+    news = {
+        "none": "age,id,size\n1,b,10\n2,,20\n",
+        "some": "age,id,size,price\n1,b,10,29\n2,,20,unknown\n",
+        "all": "age,id,size,price\n1,b,10,29\n2,,20,58\n",
+    }
+    data = ("--data", "CSVDataModule", "--data.path", tmp_path / "old.csv")
+    model = ("--model", "LinearRegressor", "--model.solver", "exact", "--trainer.max_epochs", 1)
+    options = ("--data.target", "price", "--data.id_column", "id", "--name", "houses")
+    assert lit("fit", *model, *data, *options).status == 0
+    run = tmp_path / "runs/houses/version_0"
+    for case, text in news.items():
+        (tmp_path / "new.csv").write_text(text)
+        output = ("--output", tmp_path / f"{case}.jsonl", "--data.predict_path")
+        done = lit("predict", "--ckpt_path", run, *output, tmp_path / "new.csv")
+        assert done.status == 0, done.err
+        table = pl.read_ndjson(tmp_path / f"{case}.jsonl")
+        assert table["name"].to_list() == ["b", ""]
+        assert table["row"].to_list() == [0, 1]
+        assert table["prediction"].to_list() == pytest.approx([29, 58], abs=1e-3)
+        if case == "none":
+            assert table.columns == ["name", "row", "prediction"]
+        else:
+            first, second = table["residual"].to_list()
+            assert first == pytest.approx(0, abs=1e-3)
+            assert second == (pytest.approx(0, abs=1e-3) if case == "all" else None)
+
+
+# ---------------------------------------------------------------------------------- its parts
 
 
 def test_an_interrupted_prediction_leaves_the_old_file(fit, lit, monkeypatch):

@@ -255,7 +255,7 @@ def test_every_kind_of_frame_is_the_same_table(form):
 
 
 def test_arrays_are_no_frame():
-    with pytest.raises(TypeError, match=r"frame must be a data frame .* found list: for arrays"):
+    with pytest.raises(TypeError, match=r"frame must be a data frame .* found list"):
         loaded([[1, 2]])
 
 

@@ -253,13 +253,16 @@ def test_predictions_are_in_the_shape_of_the_targets(
         "quantile": ["quantile_0.05", "quantile_0.5", "quantile_0.95"],
         "gaussian_nll": ["lower", "upper", "std"],
     }
-    assert list(answers[0]) == ["prediction", *columns.get(loss, [])]
+    assert list(answers[0]) == ["prediction", "residual", *columns.get(loss, [])]
     for name in answers[0]:
         whole = torch.cat([a[name] for a in answers])
         assert whole.shape == ((101,) if outputs == 1 else (101, 2))
     predicted = torch.cat([a["prediction"] for a in answers])
     with torch.no_grad():
-        assert torch.equal(predicted, model(x)[:, 0] if outputs == 1 else model(x))
+        expected = model(x)[:, 0] if outputs == 1 else model(x)
+    torch.testing.assert_close(predicted.float(), expected)
+    residual = torch.cat([a["residual"] for a in answers])
+    torch.testing.assert_close(predicted + residual, y.double().reshape(predicted.shape))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -576,7 +579,8 @@ def test_fit_test_and_predict(loss, options, columns, targets, houses, lit, tmp_
     assert (done.status, done.err) == (0, "")
     table = pl.read_csv(run / "predictions.csv")
     several = len(targets) == 2
-    names = [f"{c}_{t}" if several else c for c in ["prediction", *columns] for t in targets]
+    columns = ["prediction", "residual", *columns]
+    names = [f"{c}_{t}" if several else c for c in columns for t in targets]
     assert table.columns == ["row", *names]
     truth = pl.read_csv(tmp_path / "houses.csv")[table["row"].to_list()]
     errors = {

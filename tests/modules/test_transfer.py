@@ -1,9 +1,11 @@
 """Freezing what shall stay; starting from trained weights."""
 
+import polars as pl
 import pytest
 import torch
 
-from lit_course.modules import LinearRegressor, MLPClassifier
+from lit_course import DataFrameDataModule
+from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor
 from lit_course.modules.transfer import load_weights
 
 
@@ -186,3 +188,63 @@ def test_a_reloaded_model_keeps_what_it_learned(trained, make_trainer, loader, b
     make_trainer().fit(again, loader(*blobs))
     assert torch.equal(again.network.output.weight, learned)
     assert again.hparams["init_from"] == str(path)
+
+
+# ---------------------------------------------------------------------------------- runs and tables
+
+
+def test_a_run_stands_for_its_best_checkpoint(trained, make_trainer, loader, blobs, tmp_path):
+    path, weights = trained
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    path.rename(tmp_path / "run/checkpoints/best.ckpt")
+    (tmp_path / "run/checkpoints/last.ckpt").write_text("not this one")
+    model = fitted(tmp_path / "run", make_trainer, loader(*blobs), hidden_features=[8, 6],
+                   normalization="batch", freeze=["network.n*"])  # fmt: skip
+    assert all(
+        torch.equal(value, weights[key]) for key, value in model.network.state_dict().items()
+    )
+    with pytest.raises(FileNotFoundError, match="checkpoint not found: nowhere"):
+        load_weights(model, "nowhere")
+
+
+def table(cities):
+    size = [float(i) for i in range(60)]
+    frame = pl.DataFrame({"size": size, "city": [cities[i % 3] for i in range(60)]})
+    return frame.with_columns(price=3 * pl.col("size") + frame["city"].str.len_chars())
+
+
+def test_other_levels_of_a_category_are_said(make_trainer, tmp_path):
+    trainer = make_trainer()
+    trainer.fit(MLPRegressor(), datamodule=DataFrameDataModule(table(["a", "b", "c"]), "price"))
+    trainer.save_checkpoint(tmp_path / "old.ckpt")
+    start = {"init_from": str(tmp_path / "old.ckpt")}
+    make_trainer().fit(
+        MLPRegressor(**start), datamodule=DataFrameDataModule(table(["c", "b", "a"]), "price")
+    )
+    with pytest.warns(UserWarning, match=r"on 'city' of \['a', .* has 'city' of \['d', "):
+        make_trainer().fit(
+            MLPRegressor(**start), datamodule=DataFrameDataModule(table(["d", "e", "f"]), "price")
+        )
+
+
+def test_a_frozen_part_of_a_table_stays(make_trainer, tmp_path):
+    """Learned vectors, the scaling and the encoding are of the first fit, whatever comes."""
+    trainer = make_trainer()
+    data = DataFrameDataModule(table(["a", "b", "c"]), "price")
+    first = MLPRegressor(hidden_features=[8, 8], one_hot_levels=0, normalization="batch")
+    trainer.fit(first, datamodule=data)
+    trainer.save_checkpoint(tmp_path / "old.ckpt")
+    frozen = ("table.", "linear1.", "normalization1.")
+    model = MLPRegressor(
+        hidden_features=[8, 8],
+        one_hot_levels=0,
+        normalization="batch",
+        init_from=str(tmp_path / "old.ckpt"),
+        freeze=[f"network.{part}*" for part in frozen],
+        optimizer_options={"weight_decay": 0.1},
+    )
+    other = table(["a", "b", "c"]).with_columns(pl.col("size") * 7)
+    make_trainer(max_epochs=2).fit(model, datamodule=DataFrameDataModule(other, "price"))
+    before = first.network.state_dict()
+    for key, value in model.network.state_dict().items():
+        assert torch.equal(value, before[key]) == key.startswith(frozen), key

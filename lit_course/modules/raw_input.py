@@ -1,0 +1,110 @@
+"""What a user asks a trained model about, NumPy, torch or a data frame, as tensors of features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_course.raw_table import RawTable, as_polars, is_frame
+from lit_course.tables import Table
+
+
+def read_batches(
+    x: Any, in_features: int | None, schema: Mapping[str, Any], batch_size: int
+) -> Iterator[Tensor]:
+    """Raw features ``(n, ...)`` float32 or uint8, in their order; at least one batch.
+
+    Args:
+        x: An array or tensor ``(N, ...)`` of real numbers, or a data frame with raw columns.
+        in_features: How many features the model takes; None if it does not say.
+        schema: What the model knows of its data: the names of its features, its table.
+        batch_size: The most rows of a batch.
+
+    Raises:
+        TypeError: If it is neither, or does not hold numbers.
+        ValueError: If the model takes other features, or one is not finite.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, found {batch_size}")
+    names = schema.get("feature_names")
+    pieces = _columns(x, schema) if is_frame(x) else iter([_array(x)])
+    width = len(names) if is_frame(x) and names else 0
+    first_row = 0
+    for piece in chain([next(pieces, torch.empty(0, width))], pieces):
+        _check_width(piece, in_features, schema)
+        for batch in torch.split(piece, batch_size):
+            _check_finite(batch, first_row, names)
+            yield batch
+            first_row += len(batch)
+
+
+def _array(x: Any) -> Tensor:
+    if not isinstance(x, Tensor):
+        try:
+            array = np.asarray(x)
+        except ValueError as error:  # rows of different lengths
+            raise TypeError(f"features must be an array of numbers: {error}") from error
+        if array.dtype.kind not in "biuf":
+            raise TypeError(
+                f"features must be numbers, found dtype {array.dtype}: convert them, or give a "
+                "data frame to a model that was trained on a table"
+            )
+        # Torch needs native byte order, and writable memory without gaps; only else is it copied.
+        x = torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+    if x.is_complex():
+        raise TypeError(f"features must be real numbers, found {x.dtype}")
+    features: Tensor = x.detach()
+    return features if features.dtype == torch.uint8 else features.to(torch.float32)
+
+
+def _columns(frame: Any, schema: Mapping[str, Any]) -> Iterator[Tensor]:
+    """Rows of a data frame: through the model's table, else its named columns as they are."""
+    raw = RawTable(as_polars("x", frame))
+    if "table" in schema:
+        yield from Table.from_state(schema["table"]).transform(raw)
+        return
+    names = schema.get("feature_names")
+    if not names:
+        raise ValueError(
+            "the model was trained without names of features, by which columns of a data frame are "
+            "found: give an array of them in the order of training"
+        )
+    if absent := [repr(name) for name in names if name not in raw.columns]:
+        raise ValueError(
+            f"the data frame lacks {', '.join(absent)}, which the model was trained on"
+        )
+    for _, piece in raw.pieces(names):
+        for column in piece:
+            if not (column.dtype.is_numeric() or column.dtype.is_(bool)):
+                raise TypeError(f"column {column.name!r} must hold numbers, found {column.dtype}")
+        yield torch.from_numpy(piece.to_numpy(writable=True)).to(torch.float32)
+
+
+def _check_width(x: Tensor, in_features: int | None, schema: Mapping[str, Any]) -> None:
+    if x.ndim < 2:
+        raise ValueError(
+            f"features must have one row for each sample, found shape {tuple(x.shape)}: "
+            "a single feature is (N, 1), a single sample (1, ...)"
+        )
+    found = x.shape[1:].numel()
+    if in_features is not None and found != in_features:
+        hint = ": give a data frame with its columns" if "table" in schema else ""
+        raise ValueError(
+            f"the model takes {in_features} features for each sample, found {found}{hint}"
+        )
+
+
+def _check_finite(x: Tensor, first_row: int, names: list[str] | None) -> None:
+    if not x.is_floating_point() or x.isfinite().all():
+        return
+    row, column = (~x.flatten(1).isfinite()).nonzero()[0].tolist()
+    which = repr(names[column]) if names else str(column)
+    raise ValueError(
+        f"features must be finite float32 numbers, found {float(x.flatten(1)[row, column])} in row "
+        f"{first_row + row}, column {which}: drop or fill it"
+    )
