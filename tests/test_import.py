@@ -51,4 +51,4 @@ def test_every_public_name_is_there_and_no_other():
     for name in lit_course.__all__:
         assert getattr(lit_course, name).__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'MLP'"):
-        lit_course.MLP
+        _ = lit_course.MLP

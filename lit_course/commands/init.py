@@ -51,7 +51,7 @@ def _configurations(folder: Path) -> dict[Path, str]:
     """From where each configuration goes to its text."""
 
     def found(place: Traversable, goal: Path) -> dict[Path, str]:
-        texts = {}
+        texts: dict[Path, str] = {}
         for item in sorted(place.iterdir(), key=lambda item: item.name):
             if item.is_dir():
                 texts |= found(item, goal / item.name)
