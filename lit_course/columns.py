@@ -125,6 +125,8 @@ class Column:
 
     def _codes(self, values: pl.Series) -> pl.Series:
         missing, other = len(self.levels), len(self.levels) + 1
+        if values.dtype.is_nested():
+            raise ColumnError(f"{self.name!r} is of type {values.dtype}: training saw levels")
         codes = as_text(values).replace_strict(
             self.levels, range(missing), default=other, return_dtype=pl.Float32
         )
@@ -139,9 +141,11 @@ class Column:
             lower = values.str.to_lowercase()
             numbers = lower.replace_strict({"false": 0.0, "true": 1.0}, default=None)
         else:
-            numbers = values.cast(pl.Float64, strict=False)
+            numbers = as_numbers(values)
         numbers = numbers.fill_nan(None)
         bad = values.is_not_null() & numbers.is_null()
+        if self.kind == "boolean":
+            bad |= ~numbers.is_in([0.0, 1.0])
         self._refuse(values, bad, f"not a {self.kind}", first_row)
         self._refuse(values, numbers.abs() > _LARGEST, "too large for float32", first_row)
         return [numbers]
@@ -162,6 +166,14 @@ class Column:
 
 
 _LARGEST = 3.4e38  # of float32
+
+
+def as_numbers(values: pl.Series) -> pl.Series:
+    """Numbers, texts and booleans as float64; null for what is none of these, or no number."""
+    plain = values.dtype.is_numeric() or values.dtype in (pl.String, pl.Boolean, pl.Null)
+    if not plain:  # a date is not its number of days
+        return pl.repeat(None, len(values), dtype=pl.Float64, eager=True)
+    return values.cast(pl.Float64, strict=False)
 
 
 def _median(numbers: pl.Series) -> float:

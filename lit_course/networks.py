@@ -123,7 +123,7 @@ class MLP(nn.Sequential):
             self.add_module("table", table)
         else:
             self.add_module("scaling", InputScaling(in_features, standardize))
-        if bins:
+        if bins and columns:
             self.add_module("encoding", PiecewiseLinear(columns, bins))
             width += columns * (bins - 1)
         for i, hidden in enumerate(hidden_features, start=1):

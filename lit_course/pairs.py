@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lit_course.queries import Queries
 
-# 1 MB in float32: small enough to stay near a processor, large enough to keep it busy.
-PAIRS_PER_TILE = 2**18
+# 0.5 MB in float32: small enough to stay near a processor, large enough to keep it busy.
+PAIRS_PER_TILE = 2**17
 
 # From the scores of some rows (R, 1) and of all items of their queries (R, L), and the same of
 # every other column, to one value for each row (R,).

@@ -38,6 +38,11 @@ class RawTable:
         """Names of the columns."""
         return self._schema.names()
 
+    @property
+    def texts(self) -> set[str]:
+        """Names of the columns of text."""
+        return {name for name, dtype in self._schema.items() if dtype == pl.String}
+
     def column(self, name: str) -> pl.Series:
         """All values of a column.
 

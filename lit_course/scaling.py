@@ -74,7 +74,7 @@ class ColumnStatistics:
         return self._per_feature(std.masked_fill(constant, 1.0))
 
     def _per_feature(self, values: Tensor) -> Tensor:
-        return values.repeat_interleave(self._shape.numel() // len(values))
+        return values.repeat_interleave(self._shape.numel() // max(1, len(values)))
 
 
 class InputScaling(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,11 @@ class StageMetrics(nn.Module):
         self.check = check
         self._pending = Pending()
         self._kept: list[tuple[Tensor, Tensor]] | None = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Sums are exact in the dtype that they have, whatever that of the network becomes.
+        super()._apply(lambda t: fn(t).to(t.dtype), recurse)  # type: ignore[no-untyped-call]  # torch
+        return self
 
     def keep(self) -> None:
         """Keep all answers and targets from now on until ``reset``, for ``kept``."""

@@ -159,7 +159,7 @@ class Table:
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """The table whose ``state_dict`` this is."""
         columns = [Column(**column) for column in state["columns"]]
-        return cls(columns, state["missing_values"], state["left_out"])
+        return cls(columns, state["missing_values"], state.get("left_out", ()))
 
 
 def _describe(column: Column, values: pl.Series, forced: bool) -> Described:

@@ -10,7 +10,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from lit_course.columns import ColumnError, as_text
+from lit_course.columns import ColumnError, as_numbers, as_text
 
 Task = Literal["auto", "classification", "regression"]
 
@@ -134,7 +134,7 @@ def _looks_like_classes(column: pl.Series) -> bool:
 
 
 def _complete(column: pl.Series) -> pl.Series:
-    values = column.cast(pl.Float64, strict=False)
+    values = as_numbers(column)
     text = (column.is_not_null() & values.is_null()).arg_true()
     if len(text):
         row = text[0]

@@ -17,8 +17,9 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from lit_course import datamodules, modules, runs
+from lit_course import cross_validation, datamodules, modules, runs
 from lit_course.callbacks import (
+    Baselines,
     BestCheckpoint,
     EndTogether,
     Figures,
@@ -36,10 +37,11 @@ from lit_course.callbacks.save_config import SaveConfig
 from lit_course.checkpoint_io import AtomicCheckpointIO, sweep
 from lit_course.closed_table import DATAMODULES, MODULES
 from lit_course.config_files import read_config
+from lit_course.datamodules.folds import Fold
 from lit_course.given_checkpoint import GivenCheckpoint
 from lit_course.messages import UsageError, explain_parser
 from lit_course.output_file import check_output
-from lit_course.trainer_flags import check_trainer
+from lit_course.trainer_flags import check_folds, check_trainer
 
 
 class TrainerCLI(LightningCLI):
@@ -58,6 +60,7 @@ class TrainerCLI(LightningCLI):
         self.named = any(_values(args, "--name"))
         self.given: GivenCheckpoint | None = None
         self.claimed: Path | None = None  # the folder of a new run
+        self.fold: Fold | None = None  # of a cross-validation, the present one
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             save_config_callback=None,
@@ -95,6 +98,17 @@ class TrainerCLI(LightningCLI):
             type=bool,
             default=False,
             help="After a fit, test its best checkpoint.",
+        )
+        parser.add_argument(
+            "--cross_validate",
+            type=int | None,
+            help="Fit and test this many times, each row once in a test; instead of one fit.",
+        )
+        parser.add_argument(
+            "--baselines",
+            type=bool,
+            default=True,
+            help="After a test, show trivial and closed-form references beside its numbers.",
         )
         parser.add_argument(
             "--lean_loop",
@@ -139,7 +153,7 @@ class TrainerCLI(LightningCLI):
                 given.insert(1, f"--config={own}")
             if (model := self.given.model) is not None:
                 self._parser(self.verb).set_defaults({"model": model})
-        elif self.verb != "fit":
+        elif self.verb != "fit" and {"-h", "--help"}.isdisjoint(given):
             raise UsageError(
                 f"{self.command or self.verb} needs a trained model: --ckpt_path best, last, a "
                 f"run's folder or a file{runs.newest(self.runs)}"
@@ -168,7 +182,10 @@ class TrainerCLI(LightningCLI):
             raise UsageError(f"seed_everything must be in 0..{2**32 - 1}, found {seed}")
         if (output := config.get("output")) is not None:
             check_output(Path(output), config.overwrite, self.outputs)
-        check_trainer(self.verb, config.trainer, then_test=self.verb == "fit" and config.test_best)
+        if self.verb == "fit" and config.cross_validate is not None:
+            check_folds(config.cross_validate, config.trainer, resumes=self.given is not None)
+            self.fold = Fold(0, config.cross_validate)
+        check_trainer(self.verb, config.trainer, then_test=self._tests)
 
     def _explain(self, text: str) -> str:
         def arguments(class_path: str) -> list[str]:
@@ -191,6 +208,11 @@ class TrainerCLI(LightningCLI):
     def _asked(self) -> Namespace:
         config: Namespace = self.config[self.verb]
         return config
+
+    @property
+    def _tests(self) -> bool:
+        """Whether a fit ends with a test."""
+        return self.verb == "fit" and (self._asked.test_best or self.fold is not None)
 
     def before_instantiate_classes(self) -> None:
         """Our modules need data named; somebody else's may bring its own."""
@@ -233,12 +255,15 @@ class TrainerCLI(LightningCLI):
     def _check_data(self) -> None:
         """Load the data before the run's folder is made, so that bad data leaves none behind."""
         ours = isinstance(self.datamodule, datamodules.SupervisedDataModule)
+        if self.fold is not None:
+            if not ours:
+                raise UsageError("cross_validate cuts the rows of a data module of lit_course")
+            self.datamodule.fold = self.fold
         if ours and _is_first_process():
             self.datamodule.known_schema = getattr(self.model, "schema", {})
             self.datamodule.prepare_data()
             self.datamodule.setup(self.verb)
-            tests = self.verb == "fit" and self._asked.test_best
-            if tests and not self.datamodule.split_sizes["test"]:
+            if self._tests and not self.datamodule.split_sizes["test"]:
                 raise UsageError(
                     "test_best needs rows to test on, and the data holds none out: give test_size "
                     "(a fraction or a count) if it has one, or leave test_best out"
@@ -254,13 +279,22 @@ class TrainerCLI(LightningCLI):
             return resumed or self.given.path.parent
         if not _is_first_process():
             return None
+        if self.fold is not None and self.fold.number:
+            return self._fold_folder()
         named = self.runs / self._asked.name
         if resumed and (not self.named or resumed.parent.resolve() == named.resolve()):
             return resumed
         self.claimed = runs.claim(self.runs, self._asked.name)
         for kept in self.claimed.parent.glob(f"version_*/{runs.CHECKPOINTS}"):
             sweep(kept)  # what a killed run of this name left half written
-        return self.claimed
+        return self.claimed if self.fold is None else self._fold_folder()
+
+    def _fold_folder(self) -> Path:
+        assert self.claimed is not None
+        assert self.fold is not None
+        folder = self.claimed / f"fold_{self.fold.number + 1}"
+        folder.mkdir()
+        return folder
 
     def _logger(self) -> TensorBoardLogger | bool:
         if self.folder is None:
@@ -286,13 +320,18 @@ class TrainerCLI(LightningCLI):
             yield LambdaCallback(setup=self.given.check_agreement)
         if trainer.enable_progress_bar is not False:
             yield RunProgress()
-        yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
-        yield Figures(None if self.folder is None else self.folder / runs.FIGURES)
+        if self.fold is None:
+            yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
+            if self._asked.baselines:
+                yield Baselines(self.folder)
+            yield Figures(None if self.folder is None else self.folder / runs.FIGURES)
         if self.verb == "predict" and self.folder is not None:
             yield PredictionFile(Path(self._asked.output or self.folder / "predictions.csv"))
         if self.verb != "fit":
             return
-        yield RunPlan()
+        first = self.fold is None or self.fold.number == 0
+        if first:
+            yield RunPlan()
         yield FiniteCheck()
         if self._keeps_best:
             folder = None if self.folder is None else (self.folder / runs.CHECKPOINTS).absolute()
@@ -301,8 +340,8 @@ class TrainerCLI(LightningCLI):
             yield LearningRateMonitor()
         if self._asked.early_stopping is not None:
             yield StopEarly(self._asked.early_stopping)
-        if self.folder is not None:
-            yield SaveConfig(self._parser(self.verb), self._asked, self.folder)
+        if self.folder is not None and first:
+            yield SaveConfig(self._parser(self.verb), self._asked, self.claimed or self.folder)
 
     # ------------------------------------------------------------- running it
 
@@ -311,7 +350,10 @@ class TrainerCLI(LightningCLI):
         for line in self.given.changed if self.given is not None else ():
             rank_zero_info(line)
         try:
-            super()._run_subcommand(subcommand)
+            if self.fold is None:
+                super()._run_subcommand(subcommand)
+            else:
+                self._run_folds(self.fold.of)
         except BaseException as error:  # an interrupt too; it is raised again
             if isinstance(error, OSError) and error.filename is None and error.errno is not None:
                 error.filename = self.folder  # TensorBoard's writer does not say what it wrote
@@ -319,13 +361,32 @@ class TrainerCLI(LightningCLI):
                 self._give_back()
             raise
 
+    def _run_folds(self, number_of_folds: int) -> None:
+        """Fit and test every fold with a new model and new data, from the same seed."""
+        if self.trainer.world_size > 1:
+            raise UsageError("cross_validate works with one process: give --trainer.devices 1")
+        assert self.claimed is not None
+        folds = []
+        for number in range(number_of_folds):
+            if number:
+                self.fold = Fold(number, number_of_folds)
+                self._set_seed()
+                self.instantiate_classes()
+            super()._run_subcommand("fit")
+            folds.append(cross_validation.tested(self.trainer))
+            rank_zero_info(f"fold {number + 1} of {number_of_folds} is done")
+        cross_validation.report(folds, self.claimed)
+
     @property
     def _batches_done(self) -> int:
         return self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
 
     def _give_back(self) -> None:
-        if self.claimed is not None:
-            runs.release(self.claimed)
+        if self.claimed is None or (self.fold is not None and self.fold.number):
+            return
+        if self.fold is not None and self.folder is not None:
+            runs.release(self.folder)
+        runs.release(self.claimed)
 
     def after_fit(self) -> None:
         """Refuse to call nothing a fit; with ``--test_best``, test the best checkpoint of it."""
@@ -340,10 +401,10 @@ class TrainerCLI(LightningCLI):
                 "never reported; last.ckpt holds the last state (see check_val_every_n_epoch and "
                 "val_check_interval)"
             )
-            if self._asked.test_best:
+            if self._tests:
                 raise ValueError(lacking)
             rank_zero_info(lacking)
-        if self._asked.test_best and best:
+        if self._tests and best:
             self.trainer.test(
                 self.model,
                 datamodule=self.datamodule,

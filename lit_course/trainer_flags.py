@@ -57,4 +57,28 @@ def check_trainer(verb: str, flags: Mapping[str, Any], then_test: bool) -> None:
     if strategy.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
         raise UsageError(f"strategy {strategy} is for notebooks: give --trainer.strategy ddp")
     if then_test and flags.get("enable_checkpointing") is False:
-        raise UsageError("test_best tests the best checkpoint: leave enable_checkpointing on")
+        raise UsageError(
+            "test_best and cross_validate test the best checkpoint: leave enable_checkpointing on"
+        )
+
+
+def check_folds(number: int, flags: Mapping[str, Any], resumes: bool) -> None:
+    """Refuse a cross-validation that cannot be one.
+
+    Args:
+        number: Number of folds.
+        flags: The Trainer's arguments.
+        resumes: Whether a checkpoint is given.
+
+    Raises:
+        UsageError: Saying why.
+    """
+    if number < 2:
+        raise UsageError(f"cross_validate is a number of folds, at least 2, found {number}")
+    if resumes:
+        raise UsageError(
+            "cross_validate trains every fold from the start, and a checkpoint has seen the rows "
+            "that it would be tested on: leave ckpt_path out"
+        )
+    if flags.get("fast_dev_run"):
+        raise UsageError("a fast_dev_run reports nothing: leave it or cross_validate out")

@@ -261,3 +261,15 @@ def test_an_unknown_monitor_names_the_nearest():
     message = "no metric 'acuracy' to monitor; did you mean 'accuracy'?\nknown: loss, accuracy, "
     with pytest.raises(ValueError, match=re.escape(message)):
         higher_is_better("acuracy", classification_metrics(3))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_sums_stay_exact_when_the_network_is_cast(dtype):
+    """Lightning's ``precision="bf16-true"`` casts whatever a module holds."""
+    generator = torch.Generator().manual_seed(0)
+    z, y = (torch.randn(2000, 1, generator=generator) for _ in range(2))
+    expected = stage(regression_metrics(), regression_answers, z, y, 100)
+    taken = StageMetrics(regression_metrics(), regression_answers).to(dtype)
+    for outputs, target in zip(z.split(100), y.split(100), strict=True):
+        taken.add(outputs, target, outputs.new_zeros(()), len(target))
+    assert taken.compute() == expected

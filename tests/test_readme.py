@@ -18,9 +18,12 @@ PAGES = (
     "docs/reliability.md",
     "docs/tables.md",
     "docs/images.md",
+    "docs/baselines.md",
     "docs/ranking.md",
     "docs/lessons/09_metrics.md",
 )
+PYTHON = (*PAGES, "docs/sklearn.md")
+REUSE = "docs/reuse.md"  # what its commands leave is what its Python takes
 ALL_PAGES = [
     "README.md",
     "SECURITY.md",
@@ -78,7 +81,11 @@ SLOW = {"docs/lessons/09_metrics.md"}  # test_configs.py has its configurations,
 
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in PAGES]
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page
+        for page in (*PAGES, REUSE)
+    ],
 )
 def test_the_commands(fresh_folder, capsys, page, whole):
     commands = [line for block in blocks("bash", page) for line in block.splitlines()]
@@ -91,10 +98,13 @@ def test_the_commands(fresh_folder, capsys, page, whole):
     if page == "README.md":
         (test,) = fresh_folder.rglob("test_metrics.json")
         assert test.parent == fresh_folder / "lightning_logs/mlp_digits/version_0"
+    if page == REUSE:
+        for code in blocks("python", page):
+            exec(compile(code, "page", "exec"), {"__name__": "page"})
 
 
 @pytest.mark.filterwarnings("ignore")  # a Trainer of one's own says what it likes
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks("python", page)])
+@pytest.mark.parametrize("page", [page for page in PYTHON if blocks("python", page)])
 def test_the_python(fresh_folder, page):
     names = {"__name__": "page"}  # what a block has made, the next ones of the page may use
     for code in blocks("python", page):

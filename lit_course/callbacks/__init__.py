@@ -1,5 +1,6 @@
 """What is drawn, written and guarded around a run. Most work with any Trainer and module."""
 
+from lit_course.callbacks.baselines import Baselines
 from lit_course.callbacks.best_checkpoint import BestCheckpoint
 from lit_course.callbacks.end_together import EndTogether
 from lit_course.callbacks.figures import Figures
@@ -12,6 +13,7 @@ from lit_course.callbacks.stop_early import StopEarly
 from lit_course.callbacks.stop_on_signal import StopOnSignal
 
 __all__ = [
+    "Baselines",
     "BestCheckpoint",
     "EndTogether",
     "Figures",

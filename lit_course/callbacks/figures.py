@@ -13,6 +13,7 @@ from PIL import Image
 
 from lit_course.figures import Chart
 from lit_course.gather import gather
+from lit_course.stage_metrics import StageMetrics
 
 
 class Figures(Callback):
@@ -51,9 +52,10 @@ class Figures(Callback):
     def _keep(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self._metrics = None
         rehearsal = getattr(trainer, "fast_dev_run", False)
-        if hasattr(module, "charts") and not rehearsal:
-            self._metrics = getattr(module, f"{stage}_metrics")
-            self._metrics.keep()
+        metrics = getattr(module, f"{stage}_metrics", None)
+        if isinstance(metrics, StageMetrics) and hasattr(module, "charts") and not rehearsal:
+            self._metrics = metrics
+            metrics.keep()
 
     def _draw(self, trainer: Trainer, module: Any, stage: str) -> None:
         if self._metrics is None:
@@ -73,7 +75,7 @@ class Figures(Callback):
                 logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")
         if self.folder is None:
             return
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{stage}_{chart.name}.png"
         partial = path.with_suffix(".part")
         partial.write_text(chart.text(), encoding="utf-8")

@@ -72,14 +72,8 @@ class Results(Callback):
             self._write(verb, metrics)
 
     def _write(self, verb: str, metrics: Mapping[str, float]) -> None:
-        if self.folder is None:
-            return
-        # NaN and infinity are no JSON: a value that is not defined is null.
-        plain = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        path = self.folder / f"{verb}_metrics.json"
-        partial = path.with_suffix(".json.part")
-        partial.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        if self.folder is not None:
+            write_metrics(self.folder / f"{verb}_metrics.json", metrics)
 
     def _show(self, columns: Mapping[str, Mapping[str, float]]) -> None:
         for table in _tables(columns):
@@ -90,6 +84,15 @@ class Results(Callback):
             Console().print(text, soft_wrap=True, highlight=False)
         if self.folder is not None:
             Console().print(f"run: {self.folder}", soft_wrap=True, highlight=False)
+
+
+def write_metrics(path: Path, metrics: Mapping[str, float | None]) -> None:
+    """Write values by name; the file is either the old one or whole."""
+    # NaN and infinity are no JSON: a value that is not defined is null.
+    plain = {name: v if v is not None and math.isfinite(v) else None for name, v in metrics.items()}
+    partial = path.with_suffix(".json.part")
+    partial.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _floats(metrics: Mapping[str, Tensor]) -> dict[str, float]:
@@ -104,7 +107,7 @@ def _tables(columns: Mapping[str, Mapping[str, float]]) -> Iterator[Table]:
         return
     table = Table("metric", *(Column(title, justify="right") for title in columns))
     for name in (name for name in names if name.count("/") < 2):
-        table.add_row(name, *(_cell(values.get(name)) for values in columns.values()))
+        table.add_row(name, *(cell(values.get(name)) for values in columns.values()))
     yield table
     per_output: dict[str, dict[str, float]] = {}
     for values in columns.values():
@@ -116,11 +119,12 @@ def _tables(columns: Mapping[str, Mapping[str, float]]) -> Iterator[Table]:
         metrics = list(next(iter(per_output.values())))
         table = Table("output", *(Column(metric, justify="right") for metric in metrics))
         for label, row in per_output.items():
-            table.add_row(label, *(_cell(row.get(metric)) for metric in metrics))
+            table.add_row(label, *(cell(row.get(metric)) for metric in metrics))
         yield table
 
 
-def _cell(value: float | None) -> str:
+def cell(value: float | None) -> str:
+    """A number as the tables show it; empty where there is none."""
     return "" if value is None else f"{value:.4f}" if abs(value) < 1e4 else f"{value:.6g}"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lit_course.commands.export_formats import FORMATS
@@ -70,6 +71,8 @@ class ExportCLI(TrainerCLI):
                 f"export is for lit_course's modules and what is derived from them, found "
                 f"{type(model).__name__}"
             )
+        for line in self.given.changed:
+            rank_zero_info(line)
         model.on_load_checkpoint(self.given.contents)
         model.load_state_dict(self.given.contents["state_dict"])
         chosen = FORMATS[self._asked.format]

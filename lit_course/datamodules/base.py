@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lit_course.datamodules.batches import Batches
+from lit_course.datamodules.folds import Fold
 from lit_course.datamodules.query_batches import QueryBatches
 from lit_course.datamodules.samples import Samples, Split
 from lit_course.datamodules.splits import split_queries, split_rows
@@ -43,10 +44,13 @@ class SupervisedDataModule(LightningDataModule, ABC):
         seed: Seed of the split and of the order.
 
     Attributes:
+        fold: For a cross-validation, the fold to test on instead of ``test_size``; to be set before
+            :meth:`setup`.
         row_names: A name for each row of the data set, known after :meth:`setup`; predictions are
             written with it. ``None`` where rows have only numbers.
     """
 
+    fold: Fold | None = None
     row_names: list[str] | None = None
 
     def __init__(
@@ -74,6 +78,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
         self.known_schema: dict[str, Any] = {}
         self._verb = "None"
         self._splits: dict[str, Split] | None = None
+        self._held_out: Tensor | None = None
 
     @abstractmethod
     def load(self) -> dict[str, Split]:
@@ -88,7 +93,17 @@ class SupervisedDataModule(LightningDataModule, ABC):
 
         Items of queries are cut by query, and sizes count queries.
         """
-        if samples.group is not None:
+        labels = None if samples.num_classes is None else samples.y
+        if self.fold is not None:
+            rows = self.fold.split(
+                len(samples),
+                val_size=self.val_size,
+                seed=self.seed,
+                labels=labels,
+                queries=samples.group,
+            )
+            self._held_out = rows["test"]
+        elif samples.group is not None:
             rows = split_queries(
                 samples.group, val_size=self.val_size, test_size=self.test_size, seed=self.seed
             )
@@ -98,15 +113,21 @@ class SupervisedDataModule(LightningDataModule, ABC):
                 val_size=self.val_size,
                 test_size=self.test_size,
                 seed=self.seed,
-                labels=None if samples.num_classes is None else samples.y,
+                labels=labels,
             )
         return {name: Split(samples, numbers) for name, numbers in rows.items()}
 
     def setup(self, stage: str | None = None) -> None:
         """Load the data once; refuse a stage that has no rows to work on."""
         self._verb = verb = str(getattr(stage, "value", stage))  # the Trainer's stage is an enum
-        if self._splits is None:
+        # New rows alone were enough to predict.
+        if self._splits is None or (verb != "predict" and "train" not in self._splits):
             self._splits = self.load()
+            if self.fold is not None and self._splits["test"].rows is not self._held_out:
+                raise ValueError(
+                    f"{type(self).__name__} has a test split of its own, and cross-validation "
+                    "tests on every row once: give it data that is cut from one data set"
+                )
         needed = {"validate": "val", "test": "test"}.get(verb)
         if needed is not None and len(self._splits[needed]) == 0:
             raise ValueError(
@@ -169,6 +190,16 @@ class SupervisedDataModule(LightningDataModule, ABC):
         splits = self._loaded(attribute)
         split = splits.get("predict") or splits["test"]
         return split if len(split) > 0 else Split(splits["train"].samples)
+
+    def rows_of(self, split: str) -> Batches:
+        """All rows of ``"train"``, ``"val"`` or ``"test"`` in their order, with their weights.
+
+        Of several processes each gets them all.
+        """
+        part = self._loaded("rows_of()")[split]
+        x, y, weight = part.samples.x, part.samples.y, part.samples.weight
+        rows = rows_per_piece(x.shape[1:])
+        return Batches(x, y, part.rows, batch_size=rows, in_step=False, weight=weight)
 
     @property
     def predicts_known(self) -> bool:

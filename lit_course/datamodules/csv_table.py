@@ -40,7 +40,8 @@ class CSVDataModule(TableDataModule):
         time_column: Train on the earliest rows, validate on later ones, test on the last.
         split_column: The split of each row: train, val or test.
         query_column: The query that each row is an item of, for a ``Ranker``; the target is its
-            relevance. Rows of a query stand together; sizes and ``batch_size`` count queries.
+            relevance. Rows of a query stand together; ``batch_size`` counts queries, and so do
+            sizes where no other column says how to cut.
         weight_column: How much each row weighs in the loss; not negative.
         id_column: What names each row in a file of predictions.
         val_path: File of the validation rows; else they are cut from ``path``.
@@ -114,9 +115,17 @@ class CSVDataModule(TableDataModule):
         self._cache = None if cache_dir is None else TableCache(cache_dir)
 
     def read(self) -> dict[str, RawTable]:
-        """Open the files."""
+        """Open the files, all with the same columns of text."""
         paths = {"predict": self.predict_path} if self.only_predicts else self._paths
-        return {name: scan_table(p, self.marks, self._cache) for name, p in paths.items() if p}
+        fitted = self.fitted()
+        known = [] if fitted is None else fitted[0].columns
+        texts = {*self.categorical, *self._roles, *(c.name for c in known if c.kind == "category")}
+        tables = {}
+        for name, path in paths.items():
+            if path is not None:
+                tables[name] = scan_table(path, self.marks, self._cache, texts)
+                texts |= tables[name].texts if name == "train" else set()
+        return tables
 
     def hold(self, name: str, table: Table, raw: RawTable) -> Tensor:
         """Features ``(N, D)`` of all rows, in memory, or with ``cache_dir`` on disk."""

@@ -29,7 +29,8 @@ class DataFrameDataModule(TableDataModule):
         time_column: Train on the earliest rows, validate on later ones, test on the last.
         split_column: The split of each row: train, val or test.
         query_column: The query that each row is an item of, for a ``Ranker``; the target is its
-            relevance. Rows of a query stand together; sizes and ``batch_size`` count queries.
+            relevance. Rows of a query stand together; ``batch_size`` counts queries, and so do
+            sizes where no other column says how to cut.
         weight_column: How much each row weighs in the loss; not negative.
         id_column: What names each row in a file of predictions.
         batch_size: Rows per batch of training; evaluation takes four times as many.

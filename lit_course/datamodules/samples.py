@@ -234,8 +234,10 @@ class Split:
         queries, counts = torch.unique_consecutive(mine, return_counts=True)
         cut = counts != group.bincount()[queries]
         if cut.any():
+            number, names = int(queries[cut][0]), self.samples.query_names
             raise ValueError(
-                f"Query {int(queries[cut][0])} is in more than one split: cut data by query."
+                f"Query {number if names is None else names[number]!r} is in more than one split: "
+                "cut data by query."
             )
         return queries
 

@@ -132,7 +132,8 @@ class TableDataModule(SupervisedDataModule):
             with_target = None if labelled is None or name == "predict" else _rows(labelled)
             splits[name] = Split(samples[name], with_target)
         if self.id_column is not None:
-            predicted = next(name for name in ("predict", "test", "train") if name in raw)
+            own = [name for name in ("predict", "test") if name in raw and len(splits[name])]
+            predicted = own[0] if own else "train"
             with self._naming(predicted):
                 self.row_names = _texts(raw[predicted].column(self.id_column))
         return splits
@@ -201,12 +202,6 @@ class TableDataModule(SupervisedDataModule):
                 query_names=query_names,
             )
 
-    def _queries(self, raw: RawTable) -> tuple[Tensor, list[str]] | tuple[None, None]:
-        """Number of each row's query, and the name of each query."""
-        if self.query_column is None:
-            return None, None
-        return number_queries(*self._cleaned(raw, [self.query_column]))
-
     def _targets_of(self, name: str, targets: Targets, raw: RawTable) -> Tensor:
         if name != "predict":
             return targets.tensor(self._cleaned(raw, targets.names))
@@ -215,6 +210,12 @@ class TableDataModule(SupervisedDataModule):
             return targets.unknown(len(raw))
         numbers = [c.cast(pl.Float32, strict=False) for c in self._cleaned(raw, targets.names)]
         return targets.tensor([n.set(~n.is_finite().fill_null(value=True), None) for n in numbers])
+
+    def _queries(self, raw: RawTable) -> tuple[Tensor, list[str]] | tuple[None, None]:
+        """Number of each row's query, and the name of each query."""
+        if self.query_column is None:
+            return None, None
+        return number_queries(*self._cleaned(raw, [self.query_column]))
 
     def _weights(self, raw: RawTable) -> Tensor | None:
         if self.weight_column is None:
@@ -315,8 +316,12 @@ class TableDataModule(SupervisedDataModule):
                 test_size=0 if "test" in tables else self.test_size,
                 seed=self.seed,
                 classes=targets[0] if self._has_classes(targets, labelled) else None,
+                fold=self.fold,
                 queries=queries,
             )
+            if not len(rows["train"]):
+                raise ValueError(f"{self.cut_by.column!r} leaves no row to train on")
+        self._held_out = rows["test"]
         return {name: part for name, part in rows.items() if name == "train" or name not in tables}
 
     def _labelled(self, targets: list[pl.Series]) -> pl.Series:

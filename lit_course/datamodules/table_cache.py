@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -32,13 +33,16 @@ class TableCache:
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder).expanduser()
 
-    def file(self, key: object, suffix: str, write: Callable[[Path], object]) -> Path:
-        """The path of a file, written now if it is not there.
+    def file(
+        self, key: object, suffix: str, write: Callable[[Path], object], size: int | None = None
+    ) -> Path:
+        """The path of a file, written now if it is not there, whole.
 
         Args:
             key: All that determines the content, as plain data.
             suffix: How its name ends.
             write: Writes it, to the path that it is given.
+            size: Its bytes, where they are known: one of another size is written anew.
 
         Raises:
             OSError: If it could not be written; nothing is left behind.
@@ -47,11 +51,16 @@ class TableCache:
         digest = hashlib.sha256(json.dumps([FORMAT, key]).encode()).hexdigest()
         path = self.folder / f"{digest[:20]}{suffix}"
         with self._alone():
-            if not path.exists():
+            if not path.exists() or path.stat().st_size != (size or path.stat().st_size):
                 partial = path.with_name(f"{path.name}.part")
                 try:
                     write(partial)
+                    with partial.open("rb") as file:
+                        os.fsync(file.fileno())  # the name must not be safer than the content
                     os.replace(partial, path)
+                except OSError as error:
+                    error.filename = error.filename or str(self.folder)
+                    raise
                 finally:
                     partial.unlink(missing_ok=True)
                 rank_zero_info(f"{path.stat().st_size / 1e6:,.0f} MB written to {path}")
@@ -65,27 +74,26 @@ class TableCache:
             shape: Rows and columns.
             pieces: Its rows, some at a time; not asked for if the file is there.
         """
+        description: dict[str, Any] = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, description)
 
         def write(path: Path) -> None:
             with path.open("wb") as file:
-                header: dict[str, Any] = {"descr": "<f4", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
+                file.write(header.getvalue())
                 for piece in pieces:
                     file.write(piece.numpy().data)
 
-        path = self.file(key, ".npy", write)
+        path = self.file(key, ".npy", write, len(header.getvalue()) + 4 * shape[0] * shape[1])
         # "c": torch warns of an array that must not be written; nobody writes.
         return torch.from_numpy(np.load(path, mmap_mode="c"))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One process at a time."""
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+        with (self.folder / ".lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield
-        finally:
-            os.close(folder)
 
 
 def identity(path: Path) -> list[str | int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +22,10 @@ _HEAD = 10_000  # rows that types are guessed from; a guess that fails is not ke
 
 
 def scan_table(
-    file: str, missing_values: Sequence[str] = (), cache: TableCache | None = None
+    file: str,
+    missing_values: Sequence[str] = (),
+    cache: TableCache | None = None,
+    texts: Collection[str] = (),
 ) -> RawTable:
     """Open a table with a header and at least one row.
 
@@ -34,6 +37,7 @@ def scan_table(
         missing_values: Texts of a CSV or TSV file that stand for a missing value; a column of
             numbers and of these is read as numbers.
         cache: Where a typed copy of text is kept; in memory if there is none.
+        texts: Columns whose cells are text as they are written, ``01`` too.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -52,7 +56,7 @@ def scan_table(
             table = RawTable(pl.scan_parquet(path, glob=False))
             check_expansion(path, 8 * len(table) * len(table.columns))
         else:
-            table = _text(path, SEPARATORS[suffix], list(missing_values), cache)
+            table = _text(path, SEPARATORS[suffix], list(missing_values), cache, texts)
     except UnsoundFileError:
         raise
     except ValueError as error:
@@ -64,10 +68,17 @@ def scan_table(
     return table
 
 
-def _text(path: Path, separator: str, marks: list[str], cache: TableCache | None) -> RawTable:
+def _text(
+    path: Path,
+    separator: str,
+    marks: list[str],
+    cache: TableCache | None,
+    texts: Collection[str],
+) -> RawTable:
     if is_compressed(path):
         raise UnsoundFileError(f"{path} is compressed: unpack it first.")
     names = _header(path, separator)
+    as_written = {name: pl.String for name in names if name in texts}
 
     def scan(rows_to_guess_from: int | None, rows: int | None = None) -> pl.LazyFrame:
         return pl.scan_csv(
@@ -76,10 +87,14 @@ def _text(path: Path, separator: str, marks: list[str], cache: TableCache | None
             null_values=marks or None,
             infer_schema_length=rows_to_guess_from,
             n_rows=rows,
+            schema_overrides=as_written,
             # polars leaves quotes within quotes of a header doubled.
             with_column_names=lambda found: names if len(found) == len(names) else found,
             glob=False,
         )
+
+    # A last line that is empty is no row; polars makes one of each.
+    blank = _blank_lines(path) if len(names) > 1 else 0
 
     def parse(keep: Callable[[pl.LazyFrame], T]) -> T:
         # Types are of all rows: text in the last one must not surprise the first ten thousand.
@@ -89,22 +104,29 @@ def _text(path: Path, separator: str, marks: list[str], cache: TableCache | None
                 return keep(scan(_HEAD))
         return keep(scan(None))
 
+    def check(table: RawTable) -> RawTable:
+        # Rows that were cut short look like missing values at their end.
+        if len(names) > 1 and table.column(table.columns[-1]).has_nulls():
+            fault = ragged_row(path, separator)
+            if fault is not None:
+                raise UnsoundFileError(f"{path} cannot be read as a table: {fault}.")
+        return table
+
     if cache is None:
-        table = RawTable(reading(lambda: parse(pl.LazyFrame.collect)))
-    else:
+        frame = reading(lambda: parse(pl.LazyFrame.collect))
+        return check(RawTable(frame.head(len(frame) - blank)))
+
+    def copy(partial: Path) -> None:
         failed = f"cannot be read into {cache.folder}"
-        copy = cache.file(
-            [identity(path), separator, marks, pl.__version__],
-            ".parquet",
-            lambda partial: reading(lambda: parse(lambda f: f.sink_parquet(partial)), failed),
-        )
-        table = RawTable(pl.scan_parquet(copy, glob=False))
-    # Rows that were cut short look like missing values at their end.
-    if len(names) > 1 and table.column(table.columns[-1]).has_nulls():
-        fault = ragged_row(path, separator)
-        if fault is not None:
-            raise UnsoundFileError(f"{path} cannot be read as a table: {fault}.")
-    return table
+        reading(lambda: parse(lambda frame: frame.sink_parquet(partial)), failed)
+        check(without_blank(partial))
+
+    def without_blank(file: Path) -> RawTable:
+        rows = pl.scan_parquet(file, glob=False)
+        return RawTable(rows.head(len(RawTable(rows)) - blank))
+
+    key = [identity(path), separator, marks, sorted(as_written), pl.__version__]
+    return without_blank(cache.file(key, ".parquet", copy))
 
 
 def _header(path: Path, separator: str) -> list[str]:
@@ -123,3 +145,11 @@ def _header(path: Path, separator: str) -> list[str]:
             "first line is the header)."
         )
     return header
+
+
+def _blank_lines(path: Path) -> int:
+    """How many of the last lines are empty."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2**16))
+        tail = file.read()
+    return max(0, tail[len(tail.rstrip(b"\r\n")) :].count(b"\n") - 1)

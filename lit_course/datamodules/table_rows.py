@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_course.columns import as_text, in_order
+from lit_course.datamodules.folds import Fold
 from lit_course.datamodules.splits import split_groups, split_in_time, split_queries, split_rows
 
 # What the column that names the split may say.
@@ -53,6 +54,7 @@ class Cut:
         seed: int,
         classes: pl.Series | None,
         queries: Tensor | None = None,
+        fold: Fold | None = None,
     ) -> dict[str, Tensor]:
         """Numbers of the rows of ``"train"``, ``"val"`` and ``"test"``, each in their order.
 
@@ -64,8 +66,29 @@ class Cut:
             seed: Seed of the draw.
             classes: Cleaned values that each split has its share of, where nothing else is said.
             queries: Number of each row's query: whole ones are cut then, and sizes count these.
+            fold: Of a cross-validation, what is tested on instead of ``test_size``.
+
+        Raises:
+            ValueError: If the rows are not to be cut so.
         """
-        if said is None and queries is not None:
+        if fold is not None and (self.time_column or self.split_column):
+            given = "time_column" if self.time_column else "split_column"
+            raise ValueError(
+                f"{given} says which rows are tested on, and cross-validation tests on every row "
+                "once: leave one of them out"
+            )
+        if fold is not None:
+            groups = None if said is None else _codes(said.gather(rows))
+            labels = None if classes is None else _codes(classes.gather(rows))
+            parts = fold.split(
+                len(rows),
+                val_size=val_size,
+                seed=seed,
+                labels=labels,
+                groups=groups,
+                queries=queries,
+            )
+        elif said is None and queries is not None:
             parts = split_queries(queries, val_size=val_size, test_size=test_size, seed=seed)
         elif said is None:
             labels = None if classes is None else _codes(classes.gather(rows))

@@ -16,8 +16,8 @@ def class_labels(names: Sequence[str]) -> NDArray[Any]:
     array([ 3, 10])
     >>> class_labels(["false", "true"])
     array([False,  True])
-    >>> class_labels(["high", "low"]).tolist()
-    ['high', 'low']
+    >>> class_labels(["007", "8"]).tolist()
+    ['007', '8']
     """
     if set(names) <= {"false", "true"}:
         return np.array([name == "true" for name in names])

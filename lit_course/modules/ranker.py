@@ -276,8 +276,9 @@ class Ranker(PerceptronModule):
         undefined = {"neg": 0.0, "pos": 1.0, "skip": nan}[self.empty_target_action]
         said = getattr(getattr(self.trainer, "datamodule", None), "split_queries", {})
         names = said.get(stage, [])
-        if len(names) != len(queries):  # somebody else's loader, or a part of ours
-            names = [str(number) for number in range(len(queries))]
+        if self.trainer.world_size > 1 and len(names) != len(queries):
+            names = []  # parts of several processes
+        names = names[: len(queries)] or [str(number) for number in range(len(queries))]
         shown = f"ndcg@{max(self.top_k)}" if self.top_k else "mrr"
         return [
             metric_by_query(shown, values, names, queries.sizes, undefined),

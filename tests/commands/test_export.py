@@ -208,6 +208,32 @@ def test_the_command_for_onnx(fit, lit, tmp_path):
     np.testing.assert_allclose(p, model.predict_proba(x), atol=1e-5)
 
 
+def test_a_tuned_threshold_goes_along_and_what_is_typed_wins(lit, tmp_path):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(300, 3)).astype("float32")
+    y = (x[:, 0] + random.normal(size=300) > 1).astype("int64")
+    np.savez(tmp_path / "data.npz", X=x, y=y)
+    data = ("--data", "ArrayDataModule", "--data.X", tmp_path / "data.npz")
+    model = (
+        "--model",
+        "MLPClassifier",
+        "--model.threshold",
+        "tune",
+        "--model.hidden_features",
+        "[8]",
+    )
+    assert lit("fit", *model, *data, "--trainer.max_epochs", 2, "--name", "run").status == 0
+    run = tmp_path / "runs/run/version_0"
+    tuned = lit_course.load(run).decision_threshold
+    assert tuned != 0.5
+    for given, threshold in (((), tuned), (("--model.threshold", 0.9), 0.9)):
+        done = lit("export", "--ckpt_path", run, *given)
+        assert done.status == 0, done.err
+        assert ("threshold: 0.9, in the checkpoint tune" in done.err) == bool(given)
+        classes, p = torch.export.load(run / "model.pt2").module()(torch.from_numpy(x))
+        assert torch.equal(classes, (p[:, 1] > threshold).long())
+
+
 WRONG = {
     "--format onyx": "--format must be torch_export or onnx or state_dict or safetensors",
     "--output model.onnx": "--output must end in .pt2, found 'model.onnx'",

@@ -43,7 +43,7 @@ def learn(frame: pl.DataFrame) -> None:
             assert torch.isfinite(network(x)).all()
 
 
-@pytest.mark.filterwarnings("ignore:'.*' (is left out|counts the rows)")
+@pytest.mark.filterwarnings("ignore:'.*' (is left out|is taken for|differs in every row)")
 @pytest.mark.filterwarnings("ignore:.* classes have no training row")
 @pytest.mark.parametrize("examples", [60, pytest.param(2000, marks=pytest.mark.slow)])
 def test_any_table_is_learned_from_or_refused_by_name(examples):

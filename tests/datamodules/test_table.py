@@ -1,11 +1,19 @@
 """Tables as they come: what is fitted, what is cut, what is refused."""
 
+from datetime import date
+
 import polars as pl
 import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from lit_course import CSVDataModule, DataFrameDataModule, Ranker
+from lit_course import (
+    CSVDataModule,
+    DataFrameDataModule,
+    LinearRegressor,
+    MLPRegressor,
+    Ranker,
+)
 from lit_course.callbacks import PredictionFile
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -277,6 +285,87 @@ def test_weights_that_are_none_are_named():
         loaded(FRAME.with_columns(w=pl.col("number").abs()), features=["flag"], weight_column="w")
 
 
+# ------------------------------------------------------------- several files
+
+
+def files(folder, **texts) -> dict[str, str]:
+    for name, text in texts.items():
+        (folder / f"{name}.csv").write_text(text)
+    return {name: str(folder / f"{name}.csv") for name in texts}
+
+
+def test_text_is_read_as_it_is_written_in_every_file(tmp_path):
+    """Whatever a file's own cells look like: 01 is not 1."""
+    rows = [f"0{i % 3},{'A1' if i % 5 == 0 else f'0{i % 2}'},00{i},{i % 2}" for i in range(40)]
+    again = [f"0{i % 3},0{i % 2},00{i},{i % 2}" for i in range(6)]
+    header = "zip,code,id,y\n"
+    given = files(tmp_path, path=header + "\n".join(rows), val_path=header + "\n".join(again))
+    options = {"categorical": ["zip"], "id_column": "id", "test_size": 0}
+    data = CSVDataModule(**given, target="y", predict_path=given["val_path"], **options)
+    data.setup("fit")
+    assert data.schema["table"]["columns"][0]["levels"] == ["00", "01", "02"]
+    x, _ = everything(data.val_dataloader())
+    assert x.tolist() == [[i % 3, i % 2] for i in range(6)]
+    assert data.row_names == [f"00{i}" for i in range(6)]
+
+
+def test_lines_that_are_empty_at_the_end_are_no_rows(tmp_path):
+    text = "a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(20)) + "\n\r\n\n"
+    for cache_dir in (None, str(tmp_path / "cache")):
+        data = CSVDataModule(**files(tmp_path, path=text), target="y", cache_dir=cache_dir)
+        data.setup("fit")
+        assert sum(data.split_sizes.values()) == 20
+
+
+def test_other_data_is_asked_for_after_a_prediction(tmp_path):
+    text = "a,y\n" + "".join(f"{i % 9},{i % 2}\n" for i in range(40))
+    given = files(tmp_path, path=text, predict_path="a\n1\n2\n")
+    fitted = CSVDataModule(given["path"], "y")
+    fitted.setup("fit")
+    data = CSVDataModule(**given, target="y")
+    data.known_schema = fitted.schema
+    data.setup("predict")
+    assert data.split_sizes == {"predict": 2}
+    data.setup("test")
+    assert len(list(data.test_dataloader())) == 1
+
+
+def test_rows_are_named_by_the_file_that_is_predicted(tmp_path):
+    text = "id,a,y\n" + "".join(f"n{i},{i % 9},{i % 2}\n" for i in range(40))
+    unknown = "id,a,y\n" + "".join(f"t{i},{i},\n" for i in range(5))
+    given = files(tmp_path, path=text, test_path=unknown)
+    data = CSVDataModule(**given, target="y", id_column="id")
+    data.setup("predict")
+    rows = torch.cat([extras["row"] for _, _, extras in data.predict_dataloader()])
+    assert [data.row_names[row] for row in rows] == [f"n{i}" for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "message"),
+    [
+        ([1.0, 2.0], pl.Series([date(2024, 1, 1)]), r"'a': datetime\.date\(2024, 1, 1\) in row 1"),
+        ([True, False], pl.Series([7.5]), "'a': 7.5 in row 1 is not a boolean"),
+        (["x", "y"], pl.Series([[1]]), "'a' is of type List.*: training saw levels"),
+    ],
+)
+def test_values_of_another_type_are_refused(trained, given, message):
+    fitted = loaded(pl.DataFrame({"a": trained * 20, "y": [0.5, 1.5] * 20}), "y", ["a"])
+    data = DataFrameDataModule(FRAME, "y", predict=pl.DataFrame({"a": given}))
+    data.known_schema = fitted.schema
+    data._frames.pop("train")
+    with pytest.raises(ValueError, match=message):
+        data.setup("predict")
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_categories_of_many_levels_alone_are_learned_from():
+    users = pl.DataFrame({"user": [f"u{i % 30}" for i in range(ROWS)], "y": FRAME["price"]})
+    flags = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    data = loaded(users, "y", ["user"])
+    for model in (MLPRegressor(hidden_features=[4]), LinearRegressor()):
+        Trainer(max_epochs=1, enable_model_summary=False, **flags).fit(model, datamodule=data)
+
+
 # ------------------------------------------------------------- queries
 
 RANKED = pl.DataFrame(
@@ -343,7 +432,7 @@ def test_a_ranker_learns_from_a_table_and_names_the_queries(tmp_path):
             {},
             "some rows have no target, and a query is not ranked in part",
         ),
-        (RANKED, {"group_column": "shop"}, "Query 0 is in more than one split: cut data by query"),
+        (RANKED, {"group_column": "shop"}, "Query 'q0' is in more than one split: cut data"),
         (
             RANKED,
             {"task": "classification"},

@@ -70,7 +70,8 @@ def test_a_model_learns_the_same(tmp_path):
 
 
 def copies(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    files = [path for path in folder.iterdir() if path.name != ".lock"]
+    return {path.name: path.stat().st_mtime_ns for path in files}
 
 
 def test_copies_are_made_once_until_the_file_changes(tmp_path):
@@ -92,6 +93,25 @@ def test_what_was_fitted_on_other_rows_has_a_copy_of_its_own(tmp_path):
         in_memory = loaded(path, None, seed=seed)
         x, expected = (data._splits["train"].samples.x for data in (on_disk, in_memory))
         assert torch.equal(x, expected)
+
+
+def test_other_marks_of_what_is_missing_have_a_copy_of_their_own(tmp_path):
+    path = write(tmp_path / "t.csv")
+    for marks in ([], ["a"]):
+        on_disk = loaded(path, tmp_path / "cache", missing_values=marks)
+        in_memory = loaded(path, None, missing_values=marks)
+        x, expected = (data._splits["train"].samples.x for data in (on_disk, in_memory))
+        assert torch.equal(x, expected)
+
+
+def test_a_copy_that_was_cut_short_is_made_anew(tmp_path):
+    path = write(tmp_path / "t.csv")
+    loaded(path, tmp_path / "cache")
+    (matrix,) = (tmp_path / "cache").glob("*.npy")
+    whole = matrix.read_bytes()
+    matrix.write_bytes(whole[:-100])
+    loaded(path, tmp_path / "cache")
+    assert matrix.read_bytes() == whole
 
 
 def shape(path: Path, cache_dir: Path) -> list[int]:

@@ -256,6 +256,30 @@ def test_forward_is_differentiable_also_after_a_predict(classifier, blobs):
     assert classifier.network.linear1.weight.grad.abs().sum() > 0
 
 
+class Remembering(torch.nn.Linear):
+    """Keeps what it made when it was first called."""
+
+    kept = None
+
+    def forward(self, x):
+        if self.kept is None:
+            self.kept = torch.ones(x.shape[1])
+        return super().forward(x * self.kept)
+
+
+class Own(MLPClassifier):
+    def configure_network(self):
+        return Remembering(4, 3)
+
+
+def test_what_a_network_keeps_of_a_predict_can_be_differentiated(blobs):
+    model = Own(4, 3)
+    model.predict(blobs[0])
+    x = blobs[0].clone().requires_grad_()
+    model(x).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_on_another_device(classifier, blobs):
     expected = classifier.predict_proba(blobs[0])
