@@ -93,6 +93,7 @@ def test_a_signal_ends_a_fit_saved_and_says_how_to_go_on(start, run, number, sta
     assert points(run) == checkpoint["global_step"] // 5
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_leaves_at_once(start, run, tmp_path):
     """Also from a batch that lasts; what was saved before is whole."""
     waiting = tmp_path / "waiting"
@@ -185,6 +186,7 @@ def _step(checkpoints: Path) -> int:
 # ------------------------------------------------------------------- no room, no right
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_ends_the_run(start, run):
     """The sixth epoch's file is larger than the files before: the previous one stays whole."""
     command = start(*SMALL, "--trainer.max_epochs", 3)
@@ -206,6 +208,7 @@ def test_a_full_disk_ends_the_run(start, tiny_disk):
     assert not list(tiny_disk.rglob("*.ckpt*"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_the_event_file_ends_the_run(start, tiny_disk):
     (tiny_disk / "filler").write_bytes(bytes(950_000))
     options = ("--trainer.enable_checkpointing", "false", "--trainer.log_every_n_steps", 1)
@@ -214,6 +217,7 @@ def test_a_full_disk_under_the_event_file_ends_the_run(start, tiny_disk):
     assert_in_words(command.log.read_text(), str(tiny_disk), "No space left")
 
 
+@pytest.mark.slow
 def test_a_folder_that_may_not_be_written_ends_the_run(start, run):
     command = start(*SMALL, "--trainer.max_epochs", 2)
     assert command.status() == 0

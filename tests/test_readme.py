@@ -76,7 +76,8 @@ def test_only_long_trainings_are_shortened():
         assert shortened(f"fit --trainer.max_epochs {given} x").split()[2] == found
 
 
-SLOW = {"docs/lessons/09_metrics.md"}  # test_configs.py has its configurations, shortened
+# test_configs.py, test_cross_validation.py and the tests of commands have samples of these.
+SLOW = {"docs/lessons/09_metrics.md", "docs/baselines.md", "docs/reuse.md"}
 
 
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])

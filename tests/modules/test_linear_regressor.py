@@ -79,7 +79,13 @@ def assert_same_solution(model, reference, split, make_trainer, loader):
 
 
 @pytest.mark.parametrize("data", ["diabetes", pytest.param("boston", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("recipe", [QUICK, MOMENTUM], ids=["L-BFGS", "momentum"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(QUICK, id="L-BFGS"),
+        pytest.param(MOMENTUM, id="momentum", marks=pytest.mark.slow),
+    ],
+)
 def test_gradient_descent_reaches_least_squares(data, recipe, fit, make_trainer, loader, request):
     split = request.getfixturevalue(data)
     x, _, y, _ = split
