@@ -22,21 +22,23 @@ def sum_over_rows(
     formula: RowFormula,
     scores: Tensor,
     columns: Sequence[Tensor],
-    rows: Tensor,
+    widths: Tensor,
     queries: Queries,
 ) -> Tensor:
-    """The sum of a formula over rows of each query, each row held against all items of its query.
+    """The sum of a formula over rows of each query, each held against the first of its items.
 
     The gradient is taken tile by tile, together with the value: of pairs there are never more than
-    ``PAIRS_PER_TILE`` in memory (or one row's), whatever the batch. Rows of queries of like size
-    share a tile, so that little of it is padding.
+    ``PAIRS_PER_TILE`` in memory (or one row's), whatever the batch. Rows that are held against
+    about as many share a tile, so that little of it is more than was asked for; what is, the
+    formula must count as 0.
 
     Args:
         formula: Called with ``own, others`` of the scores and of each column: ``(R, 1)`` and
-            ``(R, L)``; gives ``(R,)``. Only scores have a gradient.
+            ``(R, W)``; gives ``(R,)``. Only scores have a gradient.
         scores: ``(N,)``, padded with minus infinity.
         columns: Other values ``(N,)`` of the items, padded with 0.
-        rows: Numbers of the rows to sum over, ``(R,)``.
+        widths: How many of the first items of its query each row is held against, ``(N,)`` int64;
+            rows of 0 are left out.
         queries: Of the N rows.
 
     Returns:
@@ -47,7 +49,7 @@ def sum_over_rows(
     wants_gradient = torch.is_grad_enabled() and scores.requires_grad
     values = fixed.new_zeros(len(queries))
     own_gradient, table_gradient = torch.zeros_like(fixed), torch.zeros_like(tables[0])
-    for tile, width in _tiles(rows, queries):
+    for tile, width in _tiles(widths):
         query = queries.of_row[tile]
         own = [column[tile, None] for column in (fixed, *columns)]
         others = [table[:, :width].index_select(0, query) for table in tables]
@@ -65,13 +67,12 @@ def sum_over_rows(
     return values + queries.sum((scores - fixed) * gradient)  # the sum is 0, its gradient is not
 
 
-def _tiles(rows: Tensor, queries: Queries) -> Iterator[tuple[Tensor, int]]:
-    """Rows that share a tile, and the size of the largest of their queries."""
-    sizes, order = queries.sizes[queries.of_row[rows]].sort(descending=True, stable=True)
-    rows = rows[order]
-    start = 0
-    while start < len(rows):
-        width = int(sizes[start])
-        end = start + max(1, PAIRS_PER_TILE // width)
-        yield rows[start:end], width
-        start = end
+def _tiles(widths: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Rows that share a tile, and the largest of their widths."""
+    widths, rows = widths.sort(descending=True, stable=True)
+    start, end = 0, int((widths > 0).sum())
+    while start < end:
+        width = int(widths[start])
+        count = max(1, PAIRS_PER_TILE // width)
+        yield rows[start : min(start + count, end)], width
+        start += count

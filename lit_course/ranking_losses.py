@@ -86,9 +86,10 @@ class RankNet(RankingLoss):
 
     def of_queries(self, scores: Tensor, relevance: Tensor, queries: Queries) -> Tensor:
         """See the class."""
-        better = _above_the_least(relevance, queries)
-        total = sum_over_rows(self._of_rows, self.sigma * scores, [relevance], better, queries)
-        return total / _ordered_pairs(relevance, queries).clamp_min(1)
+        order, less = _least_first(relevance, queries)
+        scaled = self.sigma * scores[order]
+        total = sum_over_rows(self._of_rows, scaled, [relevance[order]], less, queries)
+        return total / queries.sum(less).clamp_min(1)
 
     @staticmethod
     def _of_rows(s: Tensor, s_others: Tensor, r: Tensor, r_others: Tensor) -> Tensor:
@@ -128,9 +129,9 @@ class LambdaRank(RankingLoss):
         shares = gained / best.where(best > 0, 1)[queries.of_row]
         ranks = queries.ranks(scores.detach())
         discount = discounts(ranks, self.k).to(scores.dtype)
-        better = _above_the_least(relevance, queries)
-        columns = [shares, discount]
-        return sum_over_rows(self._of_rows, self.sigma * scores, columns, better, queries)
+        order, less = _least_first(relevance, queries)
+        columns = [shares[order], discount[order]]
+        return sum_over_rows(self._of_rows, self.sigma * scores[order], columns, less, queries)
 
     @staticmethod
     def _of_rows(
@@ -165,11 +166,12 @@ class ApproxNDCG(RankingLoss):
     def of_queries(self, scores: Tensor, relevance: Tensor, queries: Queries) -> Tensor:
         """See the class."""
         gained = gains(relevance, self.gain)
-        ordered = _ordered_pairs(relevance, queries) > 0
+        ordered = queries.sum(_least_first(relevance, queries)[1]) > 0
         best = ideal_dcg(gained, queries)
         shares = gained / best.where(best > 0, 1)[queries.of_row]
-        gaining = ((gained > 0) & ordered[queries.of_row]).nonzero().squeeze(1)
-        reached = sum_over_rows(self._of_rows, self.alpha * scores, [shares], gaining, queries)
+        gaining = (gained > 0) & ordered[queries.of_row]
+        widths = queries.sizes[queries.of_row].where(gaining, 0)
+        reached = sum_over_rows(self._of_rows, self.alpha * scores, [shares], widths, queries)
         return ordered.to(reached.dtype) - reached
 
     @staticmethod
@@ -185,21 +187,17 @@ def _positive(name: str, value: float) -> float:
     return value
 
 
-def _above_the_least(relevance: Tensor, queries: Queries) -> Tensor:
-    """Numbers of the rows that are more relevant than another item of their query."""
-    least = queries.padded(relevance, math.inf).amin(1)
-    return (relevance > least[queries.of_row]).nonzero().squeeze(1)
+def _least_first(relevance: Tensor, queries: Queries) -> tuple[Tensor, Tensor]:
+    """Row numbers such that within each query relevance ascends, ``(N,)``.
 
-
-def _ordered_pairs(relevance: Tensor, queries: Queries) -> Tensor:
-    """How many pairs of each query are of different relevance, ``(Q,)``."""
-    ordered = relevance[queries.descending(relevance)]
-    changes = queries.place == 0
-    changes[1:] |= ordered[1:] != ordered[:-1]
-    levels = Queries.begin(changes)
-    alike = queries.sizes.new_zeros(len(queries))
-    alike.index_add_(0, queries.of_row[levels.first], levels.sizes.square())
-    return (queries.sizes.square() - alike) // 2
+    And, in this order, of how many items of its query each one is more relevant, ``(N,)``.
+    """
+    order = queries.descending(-relevance)
+    ascending = relevance[order]
+    rises = queries.place == 0
+    rises[1:] |= ascending[1:] != ascending[:-1]
+    levels = Queries.begin(rises)
+    return order, queries.place[levels.first][levels.of_row]
 
 
 def make_ranking_loss(name: str, options: Mapping[str, Any], gain: Gain) -> RankingLoss:
