@@ -17,14 +17,18 @@ from types import FrameType
 
 HELP = """\
 usage: lit-course {fit,validate,test,predict,export} [--config FILE] [options]
+       lit-course init DIR | schema | completion {bash,zsh}
 
   fit        train a model, keep its best checkpoint
   validate   report the validation split of a checkpoint
   test       report the test split of a checkpoint
   predict    write the predictions of a checkpoint to a file
   export     write a checkpoint's model for other programs: torch_export, onnx, state_dict, ...
+  init       copy the configurations into DIR/configs, to be run and changed
+  schema     print a JSON schema of configurations, for editors
+  completion print a script with which the shell completes commands and options
 
-  --config FILE          a run's configuration; see configs/
+  --config FILE          a run's configuration; init copies some
   --model NAME           MLPClassifier, MLPRegressor, LinearRegressor, Ranker or a class by its path
   --data NAME            DigitsDataModule, CSVDataModule, ... or a class of yours by its full path
   --ckpt_path WHICH      best, last, a run's folder or a file
@@ -38,7 +42,7 @@ lit-course --version prints the version. --debug shows the stack trace of an err
 """
 SECONDS_FOR_THE_FIRST = 2.0
 VERBS = ("fit", "validate", "test", "predict")
-COMMANDS = (*VERBS, "export")
+COMMANDS = (*VERBS, "export", "init", "schema", "completion")
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -138,6 +142,11 @@ def _run(verb: str, args: list[str], debug: bool) -> int:
             f"unknown command {verb!r}{hint or nearest(verb, COMMANDS)}\n"
             f"commands: {', '.join(COMMANDS)}"
         )
+    if verb == "init":
+        from lit_course.commands.init import init
+
+        init(args)
+        return 0
     # jsonargparse 4.49 and later announce on every run what LightningCLI 2.6 will have to change
     # (github.com/Lightning-AI/pytorch-lightning/issues/21900). Read when it is imported.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
@@ -148,6 +157,14 @@ def _run(verb: str, args: list[str], debug: bool) -> int:
             from lit_course.commands.export import ExportCLI
 
             ExportCLI(args)
+        elif verb == "schema":
+            from lit_course.commands.schema import print_schema
+
+            print_schema(args)
+        elif verb == "completion":
+            from lit_course.commands.completion import print_completion
+
+            print_completion(args, COMMANDS)
         else:
             from lit_course.trainer_cli import TrainerCLI
 

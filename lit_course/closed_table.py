@@ -29,13 +29,15 @@ MODULES: dict[str, type[SupervisedModule]] = _concrete(modules, SupervisedModule
 DATAMODULES: dict[str, type[SupervisedDataModule]] = _concrete(datamodules, SupervisedDataModule)
 
 
+def class_paths(room: str, cls: type) -> list[str]:
+    """All ways to write one of our classes, its name alone first."""
+    places = ("lit_course", f"lit_course.{room}", cls.__module__)
+    return [cls.__name__, *(f"{place}.{cls.__name__}" for place in places)]
+
+
 def _paths(room: str, table: Mapping[str, type]) -> set[str]:
-    """All ways to write the classes of a table."""
-    return {
-        f"{place}.{name}"
-        for name, cls in table.items()
-        for place in ("lit_course", f"lit_course.{room}", cls.__module__)
-    }
+    """All full paths of the classes of a table."""
+    return {path for cls in table.values() for path in class_paths(room, cls)[1:]}
 
 
 _PARTS = {"model": _paths("modules", MODULES), "data": _paths("datamodules", DATAMODULES)}

@@ -383,7 +383,7 @@ def test_every_regression_loss_from_the_command_line(lit, tmp_path, loss):
 
 
 def test_a_users_own_classes_work_by_their_path(lit, tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "a_users_own.py").write_text(
         "import torch\n"
         "from lit_course import MLPClassifier, DigitsDataModule\n"
         "class Wide(MLPClassifier):\n"
@@ -399,7 +399,7 @@ def test_a_users_own_classes_work_by_their_path(lit, tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     options = ("--trainer.max_epochs", 1, "--name", "mine", "--model.width", 5)
-    done = lit("fit", "--model", "mine.Wide", "--data", "mine.Mine", *options)
+    done = lit("fit", "--model", "a_users_own.Wide", "--data", "a_users_own.Mine", *options)
     assert done.status == 0, done.err
     run = tmp_path / "runs/mine/version_0"
     assert weights(run)["network.0.weight"].shape == (5, 64)

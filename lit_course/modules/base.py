@@ -195,9 +195,15 @@ class SupervisedModule(DeclaredModule):
         """Log the hyperparameters, now that sizes are filled in."""
         for logger in self.loggers:
             logger.log_hyperparams(dict(self.hparams))
+            logger.save()  # TensorBoard's keeps what is saved first
 
     def on_train_start(self) -> None:
         """Before the first step of a new training: start weights, then what the data must tell."""
+        # A data module's own are logged in between: of a name in common the model's counts.
+        data = getattr(self.trainer, "datamodule", None)
+        if self.hparams.keys() & getattr(data, "hparams", {}).keys():
+            for logger in self.loggers:
+                logger.log_hyperparams(dict(self.hparams))
         self._rest_frozen_norms()  # Lightning leaves the modes as it found them
         if self.global_step:
             self.go_on()  # everything is in the checkpoint
@@ -206,7 +212,6 @@ class SupervisedModule(DeclaredModule):
             new = load_weights(self, self.init_from)
             rank_zero_info(f"weights from {self.init_from}; new: {', '.join(new) or 'none'}")
             self.init_from = None  # a second fit goes on from where the first one ended
-        data = getattr(self.trainer, "datamodule", None)
         loader = cast(Iterable[Any], self.trainer.train_dataloader)
         batches = self.trainer.num_training_batches
         limit = None if isinf(batches) else int(batches)

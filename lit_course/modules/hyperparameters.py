@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ def check_size(name: str, value: int | None, least: int) -> None:
 def plain(name: str, value: Any) -> Any:
     """Turn a hyperparameter into ``str | int | float | bool | None | list | dict``.
 
-    Tuples and NumPy arrays become lists, NumPy scalars numbers, paths strings, so that every
-    checkpoint loads with ``weights_only=True``.
+    Tuples, other sequences (Hydra's lists are no ``list``) and NumPy arrays become lists, NumPy
+    scalars numbers, paths strings, so that every checkpoint loads with ``weights_only=True``.
 
     Args:
         name: Its name, for the message.
@@ -34,7 +34,7 @@ def plain(name: str, value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [plain(name, item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): plain(f"{name}.{key}", item) for key, item in value.items()}
