@@ -51,8 +51,8 @@ class Chart:
         figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         self.draw(figure.add_subplot())
-        canvas.draw()  # type: ignore[no-untyped-call]
-        pixels = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+        canvas.draw()  # type: ignore[no-untyped-call]  # as matplotlib has it
+        pixels = canvas.buffer_rgba()  # type: ignore[no-untyped-call]  # as above
         return np.asarray(pixels)[..., :3].copy()
 
 
