@@ -85,13 +85,13 @@ def as_polars(name: str, frame: Any) -> pl.DataFrame:
         ValueError: If it can't be read as a table.
     """
     if isinstance(frame, pl.LazyFrame):
-        return reading(frame.collect)
+        return reading(frame.collect, f"{name} cannot be read as a table")
     if not hasattr(frame, "__arrow_c_stream__"):
         raise TypeError(
             f"{name} must be a data frame of polars, pandas (2.2 or newer, with pyarrow) or "
             f"pyarrow, found {type(frame).__name__}"
         )
-    return reading(lambda: pl.DataFrame(frame))
+    return reading(lambda: pl.DataFrame(frame), f"{name} cannot be read as a table")
 
 
 def _collected(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:

@@ -308,6 +308,12 @@ class SupervisedDataModule(LightningDataModule, ABC):
             first_batch=first_batch,
         )
 
+    @property
+    def _model_schema(self) -> dict[str, Any]:
+        """What a trained model knows of its data; empty if there is none."""
+        model = getattr(self.trainer, "lightning_module", None)
+        return getattr(model, "schema", None) or self.known_schema
+
     def _any_samples(self, attribute: str) -> Samples:
         """What all splits have in common is said by any of them."""
         return next(iter(self._loaded(attribute).values())).samples

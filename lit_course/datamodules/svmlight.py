@@ -90,9 +90,7 @@ class SVMLightDataModule(SupervisedDataModule):
 
     def _known_features(self) -> int | None:
         """How many features a trained model knows."""
-        model = getattr(self.trainer, "lightning_module", None)
-        schema = getattr(model, "schema", None) or self.known_schema
-        names = schema.get("feature_names")
+        names = self._model_schema.get("feature_names")
         return None if names is None else len(names)
 
     def _read(self, name: str, path: str, num_features: int | None) -> Samples:

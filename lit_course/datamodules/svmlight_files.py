@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lit_course.datamodules.expansion import ALWAYS, MAX_RATIO, UnsoundFileError
+from lit_course.datamodules.given_file import given_file
 from lit_course.datamodules.svmlight_text import LineError, parse_lines
 
 BLOCK = 2 << 20  # bytes of text that are parsed at once
@@ -63,7 +64,7 @@ def read_svmlight(
         ValueError: If a line is not of this form, the items of a query are not together, their
             numbers do not add up, or the table would not fit into memory. File and line are named.
     """
-    path = _found(file)
+    path = given_file(file)
     first_index = 0 if zero_based else 1
     tables: list[NDArray[np.float32]] = []
     relevance: list[NDArray[np.float32]] = []
@@ -96,15 +97,6 @@ def read_svmlight(
         group=torch.arange(len(sizes)).repeat_interleave(torch.from_numpy(sizes)),
         query_names=names,
     )
-
-
-def _found(file: str) -> Path:
-    path = Path(file).expanduser()
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: give a file in it.")
-    if not path.is_file():
-        raise FileNotFoundError(f"No file {path} (looked from {Path.cwd()}).")
-    return path
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, str]]:
@@ -165,7 +157,7 @@ def _queries(
         line = changes["line"][int((named != named[0]).arg_true()[0])]
         raise LineError(line, f"{'no' if named[0] else 'a'} qid:, other than in the lines before")
     if not named[0]:
-        beside = Path(f"{path}.query") if query_file is None else _found(query_file)
+        beside = Path(f"{path}.query") if query_file is None else given_file(query_file)
         if not beside.is_file():
             raise ValueError(
                 f"{path} has no qid:, and there is no file {beside} that says how many items each "

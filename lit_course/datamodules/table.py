@@ -140,8 +140,7 @@ class TableDataModule(SupervisedDataModule):
 
     def fitted(self) -> tuple[Table, Targets] | None:
         """What the Trainer's model knows of its columns, if it was trained on some."""
-        model = getattr(self.trainer, "lightning_module", None)
-        schema = getattr(model, "schema", None) or self.known_schema
+        schema = self._model_schema
         if "table" not in schema:
             return None
         targets = Targets(schema["target_names"], schema["class_names"])

@@ -11,6 +11,7 @@ from typing import TypeVar
 import polars as pl
 
 from lit_course.datamodules.expansion import UnsoundFileError, check_expansion
+from lit_course.datamodules.given_file import given_file
 from lit_course.datamodules.table_cache import TableCache, identity
 from lit_course.datamodules.text_faults import is_compressed, no_utf8, ragged_row
 from lit_course.raw_table import RawTable, reading
@@ -47,10 +48,7 @@ def scan_table(
     suffix = path.suffix.lower()
     if suffix != ".parquet" and suffix not in SEPARATORS:
         raise ValueError(f"{path} must end in .csv, .tsv or .parquet, found {suffix!r}.")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: give a file in it.")
-    if not path.is_file():
-        raise FileNotFoundError(f"No file {path} (looked from {Path.cwd()}).")
+    given_file(file)
     try:
         if suffix == ".parquet":
             table = RawTable(pl.scan_parquet(path, glob=False))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lit_course.gather import gather
+from lit_course.modules.at_rest import at_rest
 from lit_course.modules.batch import check_weight, unpack
 from lit_course.scaling import ColumnStatistics, InputScaling
 
@@ -128,9 +129,8 @@ class Survey:
         samples, total_weight = 0, 0.0
         rank_zero_info("one pass over the training data for its statistics")
         with (
-            _evaluating(self._network),
+            at_rest(self._network),
             _listening(self.scaling, statistics),
-            torch.no_grad(),
         ):
             for x, y, weight in self.batches():
                 samples += len(y)
@@ -152,16 +152,6 @@ def _of_all_processes(
     for part in every:
         merged.merge(part)
     return merged, torch.cat(targets_of), sum(samples_of), sum(weight_of)
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Put the network into evaluation mode, and each layer back into the mode it had."""
-    modes = [(layer, layer.training) for layer in network.modules()]
-    network.eval()
-    yield
-    for layer, mode in modes:
-        layer.training = mode
 
 
 @contextmanager
