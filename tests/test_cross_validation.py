@@ -245,3 +245,21 @@ def test_a_fold_that_fails_at_once_leaves_no_folder(lit, tmp_path, table):
     assert done.status == 1
     assert "target_transform 'log'" in done.err
     assert not list(tmp_path.rglob("version_*"))
+
+
+def test_an_interrupt_says_that_folds_start_again_and_loses_nothing(lit, tmp_path, kicked):
+    kicked(3)
+    options = ("--cross_validate", 2, "--trainer.max_epochs", 2, "--name", "cv")
+    done = lit("fit", *DIGITS, *options)
+    assert done.status == 143
+    assert "cannot be resumed: start it again" in done.err
+    assert "--ckpt_path" not in done.err
+    run = tmp_path / "runs/cv/version_0"
+    assert (run / "config.yaml").is_file()
+    assert (run / "fold_1/checkpoints/last.ckpt").is_file()
+
+
+def test_null_is_one_fit(lit, tmp_path):
+    options = ("--cross_validate", "null", "--trainer.max_epochs", 1, "--name", "one")
+    assert lit("fit", *DIGITS, *options).status == 0
+    assert (tmp_path / "runs/one/version_0/fit_metrics.json").is_file()
