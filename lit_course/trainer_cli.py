@@ -20,12 +20,14 @@ from lit_course.callbacks import (
     EndTogether,
     Figures,
     FiniteCheck,
+    GradientNorm,
     PredictionFile,
     Results,
     RunPlan,
     RunProgress,
     StopEarly,
     StopOnSignal,
+    TensorBoardTabs,
 )
 from lit_course.callbacks.best_checkpoint import best_path
 from lit_course.callbacks.save_config import SaveConfig
@@ -141,6 +143,8 @@ class TrainerCLI(ConfigCLI):
             yield BestCheckpoint(folder)
         if trainer.logger not in (False, []) and not trainer.fast_dev_run:
             yield LearningRateMonitor()
+            yield GradientNorm()
+            yield TensorBoardTabs()
         if self._asked.early_stopping is not None:
             yield StopEarly(self._asked.early_stopping)
 
