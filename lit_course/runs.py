@@ -1,7 +1,8 @@
 """A run's folder: named, claimed, and found again.
 
 ``<runs>/<name>/version_<N>/`` holds ``config.yaml``, ``hparams.yaml``, the event file,
-``<verb>_metrics.json`` and ``checkpoints/{best,last}.ckpt``.
+``<verb>_metrics.json``, ``checkpoints/{best,last}.ckpt``, ``figures/`` and ``best/``, the events
+of its best numbers.
 """
 
 from __future__ import annotations
