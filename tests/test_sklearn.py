@@ -401,8 +401,32 @@ def test_bad_weights_are_refused(iris):
 # ------------------------------------------------------------------- speed
 
 
+def test_threads_are_few_for_a_small_network_and_as_before_afterwards(iris, two_threads):
+    seen = []
+
+    class Seen(MLPClassifier):
+        def on_train_start(self):
+            seen.append(torch.get_num_threads())
+
+    class Estimator(LitMLPClassifier):
+        MODULE = Seen
+
+    Estimator((8,), max_epochs=1).fit(*iris)
+    Estimator((2000, 2000), max_epochs=1).fit(*iris)
+    assert seen == [1, 2]
+    assert torch.get_num_threads() == 2
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
-def test_a_search_over_the_digits_takes_less_than_a_minute():
+def test_a_search_over_the_digits_takes_less_than_a_minute(two_threads):
     X, y = load_digits(return_X_y=True)
     search = GridSearchCV(
         LitMLPClassifier(hidden_features=(64,), random_state=0),
