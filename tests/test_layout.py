@@ -61,6 +61,7 @@ ARROWS: dict[str, set[str]] = {
     "given_checkpoint": {
         "checkpoints",
         "closed_table",
+        "config_files",
         "messages",
         "modules",
         "processes",

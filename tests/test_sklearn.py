@@ -5,15 +5,18 @@ import io
 import logging
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
+import sklearn
 import torch
 from lightning.pytorch import Trainer
 from sklearn.base import clone
@@ -30,7 +33,7 @@ from lit_course.sklearn import LitLinearRegressor, LitMLPClassifier, LitMLPRegre
 
 SMALL = {"hidden_features": (16,), "lr": 0.01, "random_state": 0}
 WEIGHTS = "check_sample_weight_equivalence_on_dense_data"
-# What a check asks that an estimator cannot do, and why; docs/sklearn.md says the same.
+# What a check asks that an estimator cannot do, and why; docs/reuse.md says the same.
 OF_BATCHES = {WEIGHTS: "a row of weight 2 is in one batch, a row given twice may be in two"}
 OF_SCALING = {
     WEIGHTS: "with fewer rows than columns the solution is the least in standardised weights, and "
@@ -47,6 +50,16 @@ CHECKED = {
     "classifier as it comes": (LitMLPClassifier(), OF_BATCHES),
     "regressor": (LitMLPRegressor(**SMALL), OF_BATCHES),
     "regressor as it comes": (LitMLPRegressor(), OF_BATCHES),
+}
+# The lines of docs/reuse.md about them: estimator, checks, passed.
+LINE = re.compile(r"^\| `(Lit.*)` \| (\d+) \| (\d+) \|", re.MULTILINE)
+PAGE = Path(__file__).resolve().parents[1] / "docs/reuse.md"
+WRITTEN = {
+    "linear": "LitLinearRegressor()",
+    "linear, not standardised": "LitLinearRegressor(standardize=False)",
+    "linear by gradient": 'LitLinearRegressor(solver="gradient")',
+    "classifier as it comes": "LitMLPClassifier()",
+    "regressor as it comes": "LitMLPRegressor()",
 }
 SLOW = CHECKED.keys() - {"linear, not standardised"}
 
@@ -88,6 +101,11 @@ def test_every_check_of_scikit_learn(name):
     failed = [r for r in results if r["status"] == "failed"]
     assert not failed, [(r["check_name"], r["exception"]) for r in failed]
     assert len(results) > 50
+    if sklearn.__version__.startswith("1.9.") and name in WRITTEN:
+        found = {line[0]: line[1:] for line in LINE.findall(PAGE.read_text(encoding="utf-8"))}
+        assert found.keys() == set(WRITTEN.values())
+        passed = len(results) - len(exceptions)
+        assert found[WRITTEN[name]] == (str(len(results)), str(passed))
 
 
 @tells_each

@@ -1,12 +1,18 @@
 """Predictions in a file: every sample once, in data order, with its row."""
 
+import csv
 import json
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from torch.utils.data import DataLoader, TensorDataset
 
+from lit_course.callbacks import PredictionFile
 from lit_course.callbacks.prediction_file import _merge
 
 
@@ -172,6 +178,62 @@ def test_new_rows_with_names_and_some_targets(lit, tmp_path):
 
 
 # ---------------------------------------------------------------------------------- its parts
+
+
+LABELS = ('plain, "quoted"', "two\nlines", "étå 東京", "")
+
+
+class Theirs(LightningModule):
+    """Somebody else's, which answers what it is given."""
+
+    def predict_step(self, batch, batch_idx):
+        answers, number = batch[0], batch[1]
+        return {
+            "label": [LABELS[i % 4] for i in number.tolist()],
+            "sure": answers[:, 0] > 0,
+            "answer": answers,
+            "residual": answers[:, 0].double() / 3,
+        }
+
+
+class Named(LightningDataModule):
+    """Rows with odd names, and answers with odd values."""
+
+    row_names = ("a,b", 'c"d', "e\nf", "é 東", " spaced ", "", "7", "g\rh", "nan")
+
+    def __init__(self) -> None:
+        super().__init__()
+        odd = [float("nan"), 0.1, 1e-7, 1e-5, 1e22, -0.0, float("inf"), 1 / 3, 3e38]
+        self.answers = torch.tensor([odd, odd[::-1]]).T.contiguous()
+
+    def predict_dataloader(self):
+        return DataLoader(TensorDataset(self.answers, torch.arange(9)), batch_size=4)
+
+
+@pytest.mark.parametrize("suffix", READ)
+def test_every_cell_is_what_was_answered(tmp_path, suffix):
+    data, file = Named(), tmp_path / f"out.{suffix}"
+    trainer = Trainer(callbacks=[PredictionFile(file)], barebones=True, accelerator="cpu")
+    trainer.predict(Theirs(), datamodule=data, return_predictions=False)
+    expected = {
+        "name": list(data.row_names),
+        "row": list(range(9)),
+        "label": [LABELS[i % 4] for i in range(9)],
+        "sure": (data.answers[:, 0] > 0).tolist(),
+        "answer_0": data.answers[:, 0].tolist(),
+        "answer_1": data.answers[:, 1].tolist(),
+        "residual": [None, *(data.answers[1:, 0].double() / 3).tolist()],
+    }
+    if suffix == "jsonl":  # JSON has finite numbers only
+        for name in ("answer_0", "answer_1", "residual"):
+            cells = expected[name]
+            expected[name] = [c if c is not None and isfinite(c) else None for c in cells]
+    found = READ[suffix](file).to_dict(as_series=False)
+    if suffix == "csv":  # it has no types
+        with file.open(newline="", encoding="utf-8") as text:
+            _, *rows = csv.reader(text)
+        found["name"], found["label"] = ([row[i] for row in rows] for i in (0, 2))
+    assert repr(found) == repr(expected)  # NaN, and the sign of zero
 
 
 def test_an_interrupted_prediction_leaves_the_old_file(fit, lit, monkeypatch):
