@@ -152,7 +152,10 @@ class ConfigCLI(LightningCLI):
         if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
             raise UsageError(f"seed_everything must be in 0..{2**32 - 1}, found {seed}")
         if (output := config.get("output")) is not None:
-            check_output(Path(output), config.overwrite, self.outputs)
+            read = [config.ckpt_path]
+            if config.get("data") is not None:
+                read += vars(config.data.init_args).values()
+            check_output(Path(output), config.overwrite, self.outputs, read)
 
     def _explain(self, text: str) -> str:
         def arguments(class_path: str) -> list[str]:

@@ -378,6 +378,24 @@ def test_an_interrupt_is_an_interrupt(iris, monkeypatch):
     assert signal.getsignal(signal.SIGINT) == before
 
 
+@pytest.mark.parametrize("targets", [1, 2])
+def test_coefficients_are_scikit_learns(targets):
+    X, y = load_diabetes(return_X_y=True, scaled=False)
+    Y = y if targets == 1 else np.column_stack([y, 2 * y + X[:, 0]])
+    ours, theirs = LitLinearRegressor().fit(X, Y), LinearRegression().fit(X, Y)
+    assert ours.coef_.shape == theirs.coef_.shape
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-3)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-3)
+    assert not hasattr(LitLinearRegressor(), "coef_")
+
+
+def test_log_probabilities_are_those_of_the_probabilities(iris):
+    model = LitMLPClassifier((4,), max_epochs=1).fit(*iris)
+    np.testing.assert_allclose(
+        np.exp(model.predict_log_proba(iris[0])), model.predict_proba(iris[0])
+    )
+
+
 # ------------------------------------------------------------------- bad input
 
 

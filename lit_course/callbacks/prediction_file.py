@@ -95,7 +95,9 @@ class PredictionFile(Callback):
             if self.path.suffix in (".parquet", ".jsonl"):
                 _convert(partials[0], self._types, self._partial("whole"), self.path.suffix)
             os.replace(partials[0], self.path)
-            print(f"{self._rows:,} predictions in {self.path}")
+            which = getattr(getattr(trainer, "datamodule", None), "predicted_split", None)
+            of = " of the test split" if which == "test" else ""
+            print(f"{self._rows:,} predictions{of} in {self.path}")
         trainer.strategy.barrier("PredictionFile")  # the file is there
 
     def on_exception(

@@ -90,7 +90,7 @@ def test_one_table_in_three_formats(fit, lit, tmp_path):
         file = tmp_path / f"out.{suffix}"
         done = lit("predict", "--ckpt_path", run, "--output", file)
         assert done.status == 0, done.err
-        assert f"{len(expected)} predictions in {file}" in done.out
+        assert f"{len(expected)} predictions of the test split in {file}" in done.out
         table = read(file)
         assert table.with_columns(pl.col("class_name").cast(pl.String)).equals(expected)
     assert pl.read_parquet_schema(tmp_path / "out.parquet") == expected.schema
@@ -272,3 +272,38 @@ def test_parts_with_names_are_merged_by_row_too(tmp_path):
         path.write_text(f"name,row\r\n{lines}", newline="")
     assert _merge(paths) == 4
     assert paths[0].read_bytes() == b"name,row\r\n9,0\r\n5,1\r\n0,2\r\n1,3\r\n"
+
+
+def test_what_is_read_is_not_written_over(lit, fit, tmp_path):
+    fit(epochs=1)
+    new = tmp_path / "new.csv"
+    new.write_text("x\n1\n")
+    data = ("--data", "CSVDataModule", "--data.path", new, "--data.target", "y")
+    where = ("--data.predict_path", new, "--output", new, "--overwrite")
+    done = lit("predict", "--ckpt_path", "best", *data, *where)
+    assert done.status == 2
+    assert "is what is read: give another name" in done.err
+    assert new.read_text() == "x\n1\n"
+
+
+def test_the_split_that_is_predicted_is_said(lit, fit):
+    fit(epochs=1)
+    assert "270 predictions of the test split in" in lit("predict", "--ckpt_path", "best").out
+    whole = lit("predict", "--ckpt_path", "best", "--data.test_size", 0)
+    assert "1,797 predictions in" in whole.out
+
+
+def test_arrays_without_targets_are_predicted(lit, tmp_path):
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(60, 3)).astype("float32")
+    np.savez(tmp_path / "old.npz", X=X, y=(X[:, 0] > 0).astype(int))
+    np.savez(tmp_path / "new.npz", X=X[:7])
+    small = ("--model", "MLPClassifier", "--trainer.max_epochs", 1, "--name", "arrays")
+    data = ("--data", "ArrayDataModule", "--data.X")
+    assert lit("fit", *small, *data, tmp_path / "old.npz").status == 0
+    asked = ("--ckpt_path", "best", "--data.X", tmp_path / "new.npz")
+    assert "7 predictions in" in lit("predict", *asked, "--output", tmp_path / "new.csv").out
+    assert pl.read_csv(tmp_path / "new.csv").height == 7
+    refused = lit("test", *asked)
+    assert refused.status == 1
+    assert "There is no y" in refused.err
