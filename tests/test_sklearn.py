@@ -399,6 +399,13 @@ def test_log_probabilities_are_those_of_the_probabilities(iris):
 # ------------------------------------------------------------------- bad input
 
 
+def test_a_width_is_no_list_of_widths(iris):
+    with pytest.raises(
+        TypeError, match=r"hidden_features is a list of widths, found 3: give \[3\]"
+    ):
+        LitMLPClassifier(hidden_features=3).fit(*iris)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from lit_course.callbacks.results import Best, cell, floats, per_output
 from lit_course.callbacks.run_plan import plan
@@ -153,12 +152,21 @@ def _texts(trainer: Trainer, module: LightningModule, folder: Path) -> Iterator[
     if config.is_file():
         yield "config", _code(config.read_text(encoding="utf-8"))
     yield "run", _table(("", ""), plan(trainer, module).items())
-    yield "model", _code(str(ModelSummary(module, max_depth=2)))
+    yield "model", _table(("layer", "type", "parameters", "trained"), _layers(module))
     columns = getattr(getattr(trainer, "datamodule", None), "columns", [])
     if columns:
         titles = ("column", "kind", "missing", "distinct", "used as")
         rows = [(c.name, c.kind, c.missing, c.distinct, c.use) for c in columns]
         yield "columns", _table(titles, rows)
+
+
+def _layers(module: LightningModule) -> Iterator[tuple[str, str, str, str]]:
+    """Every layer that has parameters of its own."""
+    for name, layer in module.named_modules():
+        if parameters := list(layer.parameters(recurse=False)):
+            trained = sum(p.numel() for p in parameters if p.requires_grad)
+            total = sum(p.numel() for p in parameters)
+            yield name, type(layer).__name__, f"{total:,}", f"{trained:,}"
 
 
 def _tables(numbers: Mapping[str, float]) -> Iterator[str]:

@@ -123,11 +123,16 @@ class DeclaredModule(OptimizedModule):
             said = getattr(data, size, None)
             own = getattr(self, size)
             if own is None and said is None:
-                holds = f"{type(data).__name__} has none: are its targets what this model learns?"
                 raise ValueError(
                     f"{type(self).__name__} needs {size}, and "
-                    + (holds if hasattr(data, size) else "no data module says it")
-                    + f"\ngive {size}=..., or a data module with that attribute"
+                    + (
+                        f"{type(data).__name__} has none: are its targets what this model learns?\n"
+                        "say so to the data (a table: task classification or regression), or take "
+                        "another model"
+                        if hasattr(data, size)
+                        else f"no data module says it\ngive {size}=..., or a data module with that "
+                        "attribute"
+                    )
                 )
             if own is None:
                 said = plain(size, said)

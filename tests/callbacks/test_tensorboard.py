@@ -124,7 +124,7 @@ def test_texts_say_what_was_run(run):
     assert "max_epochs: 3" in text(run, "config")
     assert "1,257 train" in text(run, "run")
     assert "| updates | 20 per epoch, 60 in all" in text(run, "run")
-    assert "Linear" in text(run, "model")
+    assert "| network.linear1 | Linear | 1,040 | 1,040 |" in text(run, "model")
 
 
 def test_the_tests_numbers_are_a_table_by_class(run, reported):
