@@ -12,9 +12,11 @@ from typing import Any, TextIO
 
 import polars as pl
 from lightning.pytorch import Callback, LightningModule, Trainer
+from polars.io.plugins import register_io_source
 from torch import Tensor
 
 FORMATS = (".csv", ".parquet", ".jsonl")
+PIECE = 8 << 20  # bytes of a file that are converted at a time
 
 
 class PredictionFile(Callback):
@@ -148,10 +150,29 @@ def _merge(partials: list[Path]) -> int:
 
 def _convert(file: Path, types: Mapping[str, Any], whole: Path, suffix: str) -> None:
     """Replace a CSV file by one of another format."""
-    rows = pl.scan_csv(file, schema=types, glob=False).with_columns(pl.col(pl.String).fill_null(""))
-    sink = rows.sink_parquet if suffix == ".parquet" else rows.sink_ndjson
-    sink(whole)
+    if suffix == ".parquet":
+        register_io_source(lambda *_: _pieces(file, types), schema=dict(types)).sink_parquet(whole)
+    else:
+        with whole.open("wb") as out:
+            for piece in _pieces(file, types):
+                piece.write_ndjson(out)
     os.replace(whole, file)
+
+
+def _pieces(file: Path, types: Mapping[str, Any]) -> Iterator[pl.DataFrame]:
+    """The rows of a CSV file, some at a time; polars' own reader holds all of it."""
+    rest, has_header = b"", True
+    with file.open("rb") as source:
+        while block := source.read(PIECE):
+            rest += block
+            end = rest.rfind(b"\n") + 1
+            while rest.count(b'"', 0, end) % 2:  # that line goes on: the end is within quotes
+                end = rest.rfind(b"\n", 0, end - 1) + 1
+            if not end:
+                continue
+            rows = pl.read_csv(rest[:end], has_header=has_header, schema=types)
+            yield rows.with_columns(pl.col(pl.String).fill_null(""))
+            rest, has_header = rest[end:], False
 
 
 def _columns(outputs: Mapping[str, Any], module: LightningModule) -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from processes import run_script
 from torch.utils.data import DataLoader, TensorDataset
 
 from lit_course.callbacks import PredictionFile
@@ -210,8 +211,10 @@ class Named(LightningDataModule):
         return DataLoader(TensorDataset(self.answers, torch.arange(9)), batch_size=4)
 
 
+@pytest.mark.parametrize("piece", [8 << 20, 7])
 @pytest.mark.parametrize("suffix", READ)
-def test_every_cell_is_what_was_answered(tmp_path, suffix):
+def test_every_cell_is_what_was_answered(tmp_path, monkeypatch, suffix, piece):
+    monkeypatch.setattr("lit_course.callbacks.prediction_file.PIECE", piece)
     data, file = Named(), tmp_path / f"out.{suffix}"
     trainer = Trainer(callbacks=[PredictionFile(file)], barebones=True, accelerator="cpu")
     trainer.predict(Theirs(), datamodule=data, return_predictions=False)
@@ -307,3 +310,66 @@ def test_arrays_without_targets_are_predicted(lit, tmp_path):
     refused = lit("test", *asked)
     assert refused.status == 1
     assert "There is no y" in refused.err
+
+
+# ---------------------------------------------------------------------------------- memory
+
+# A loader that holds nothing, so that what grows is what the file took.
+LONG = """
+import threading, time, warnings
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from lit_course.callbacks import PredictionFile
+
+warnings.simplefilter("ignore")
+peak = 0
+
+
+def watch():
+    # Pages of a file that is looked into are the system's, which takes them back when it likes.
+    global peak
+    while True:
+        status = Path("/proc/self/status").read_text()
+        peak = max(peak, int(status.partition("RssAnon:")[2].split()[0]))
+        time.sleep(0.005)
+
+
+class Numbers(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        for _ in range(rows // 1000):
+            yield torch.rand(1000, 10)
+
+
+class Echo(LightningModule):
+    def predict_step(self, batch, batch_idx):
+        return {"probabilities": batch}
+
+
+trainer = Trainer(
+    accelerator="cpu",
+    logger=False,
+    callbacks=[PredictionFile(Path(path))],
+    enable_checkpointing=False,
+    enable_progress_bar=False,
+)
+loader = torch.utils.data.DataLoader(Numbers(), batch_size=None)
+threading.Thread(target=watch, daemon=True).start()
+trainer.predict(Echo(), loader, return_predictions=False)
+Path(path + ".peak").write_text(str(peak / 1024))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_memory_does_not_grow_with_the_file(tmp_path, suffix):
+    """A million rows more are 88 MB of numbers, and twice that as text."""
+    peaks = []
+    for rows in (250_000, 1_250_000):
+        path = tmp_path / f"{rows}.{suffix}"
+        assert run_script(LONG, seconds=300, rows=rows, path=str(path)) == 0
+        assert path.is_file()
+        peaks.append(float(Path(f"{path}.peak").read_text()))
+    assert peaks[1] - peaks[0] < 44
