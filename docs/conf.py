@@ -1,8 +1,7 @@
 """How the manual is built: ``make docs``."""
 
-import re
 import sys
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -11,27 +10,23 @@ from configuration_pages import write_pages
 
 project = "lit_course"
 author = "The lit_course developers"
-release = version("lit-course")
-
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+release = metadata.version("lit-course")
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"lit_course {release}"
-html_copy_source = False
-
+html_show_sourcelink = False
 myst_heading_anchors = 3
-autodoc_typehints = "none"  # signatures are long enough; docstrings say what is what
 autodoc_member_order = "bysource"
-autodoc_inherit_docstrings = False
-napoleon_use_rtype = False
-napoleon_use_ivar = True
+autodoc_typehints = "none"  # signatures with types are longer than what they say
 
 
-def _double_backticks(app, what, name, obj, options, lines):  # noqa: ANN001, ANN202, D103  # Sphinx's
-    # Of inherited methods, Lightning's docstrings are not ours to mend.
-    lines[:] = [re.sub(r"\s+$", "", line) for line in lines]
+def hooks_are_lightnings(app, what, name, obj, skip, options) -> bool | None:  # noqa: ANN001
+    """Leave the Trainer's hooks out of the pages: they are called by the Trainer alone."""
+    return True if name.startswith("on_") else None
 
 
-def setup(app):  # noqa: ANN001, ANN201, D103  # Sphinx calls it
+def setup(app) -> None:  # noqa: ANN001  # Sphinx calls it
+    """Write the reference of the configuration, and say what is left out."""
     app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir) / "configuration"))
-    app.connect("autodoc-process-docstring", _double_backticks)
+    app.connect("autodoc-skip-member", hooks_are_lightnings)

@@ -1,4 +1,4 @@
-"""The reference of the configuration, from the docstrings: a page for each model and data module."""
+"""The reference of the configuration, from docstrings: a page for each model and data module."""
 
 from __future__ import annotations
 
