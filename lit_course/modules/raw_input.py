@@ -15,7 +15,11 @@ from lit_course.tables import Table
 
 
 def read_batches(
-    x: Any, in_features: int | None, schema: Mapping[str, Any], batch_size: int
+    x: Any,
+    in_features: int | None,
+    schema: Mapping[str, Any],
+    batch_size: int,
+    trained_on_uint8: bool | None = None,
 ) -> Iterator[Tensor]:
     """Raw features ``(n, ...)`` float32 or uint8, in their order; at least one batch.
 
@@ -24,6 +28,8 @@ def read_batches(
         in_features: How many features the model takes; None if it does not say.
         schema: What the model knows of its data: the names of its features, its table.
         batch_size: The most rows of a batch.
+        trained_on_uint8: Whether the model was trained on uint8, which are images; if nobody has
+            said, an array of uint8 holds some, unless the model has a table.
 
     Raises:
         TypeError: If it is neither, or does not hold numbers.
@@ -32,12 +38,15 @@ def read_batches(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, found {batch_size}")
     names = schema.get("feature_names")
+    if trained_on_uint8 is None and (is_frame(x) or "table" in schema):
+        trained_on_uint8 = False
     pieces = _columns(x, schema) if is_frame(x) else iter([_array(x)])
     width = len(names) if is_frame(x) and names else 0
     first_row = 0
     for piece in chain([next(pieces, torch.empty(0, width))], pieces):
         _check_width(piece, in_features, schema)
-        for batch in torch.split(piece, batch_size):
+        for values in torch.split(piece, batch_size):
+            batch = _as_trained(values, trained_on_uint8, first_row)
             _check_finite(batch, first_row, names)
             yield batch
             first_row += len(batch)
@@ -59,7 +68,7 @@ def _array(x: Any) -> Tensor:
     if x.is_complex():
         raise TypeError(f"features must be real numbers, found {x.dtype}")
     features: Tensor = x.detach()
-    return features if features.dtype == torch.uint8 else features.to(torch.float32)
+    return features
 
 
 def _columns(frame: Any, schema: Mapping[str, Any]) -> Iterator[Tensor]:
@@ -82,7 +91,26 @@ def _columns(frame: Any, schema: Mapping[str, Any]) -> Iterator[Tensor]:
         for column in piece:
             if not (column.dtype.is_numeric() or column.dtype.is_(bool)):
                 raise TypeError(f"column {column.name!r} must hold numbers, found {column.dtype}")
-        yield torch.from_numpy(piece.to_numpy(writable=True)).to(torch.float32)
+        yield torch.from_numpy(piece.to_numpy(writable=True))
+
+
+def _as_trained(x: Tensor, trained_on_uint8: bool | None, first_row: int) -> Tensor:
+    """Numbers as float32, images as uint8 or as fractions of 255."""
+    if not trained_on_uint8:
+        bytes_as_they_are = trained_on_uint8 is None and x.dtype == torch.uint8
+        return x if bytes_as_they_are else x.to(torch.float32)
+    fractions = x.is_floating_point() or x.dtype == torch.bool
+    # Torch cannot compare the other unsigned integers.
+    x = x.to(torch.float32 if fractions else torch.int64)
+    outside = (x < 0) | (x > (1 if fractions else 255))
+    if outside.any():
+        row, column = outside.flatten(1).nonzero()[0].tolist()
+        raise ValueError(
+            "the model was trained on uint8 images: give integers from 0 to 255, or floats from 0 "
+            f"to 1, found {x.flatten(1)[row, column].item()} in row {first_row + row}, "
+            f"column {column}"
+        )
+    return x if fractions else x.to(torch.uint8)
 
 
 def _check_width(x: Tensor, in_features: int | None, schema: Mapping[str, Any]) -> None:

@@ -5,7 +5,9 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
+import lit_course
 from lit_course import DataFrameDataModule, LinearRegressor, MLPClassifier, MLPRegressor, Ranker
 
 NAMES = ["a", "b", "c", "d"]
@@ -137,6 +139,54 @@ def test_images_stay_bytes():
     np.testing.assert_allclose(
         model.predict_proba(images.numpy()), model.predict_proba(fractions), atol=1e-6
     )
+
+
+@pytest.fixture
+def trained_on(make_trainer, loader, tmp_path):
+    """A classifier of digits in the given dtype, which was saved and loaded again."""
+
+    def train(dtype):
+        digits = load_digits()
+        x = torch.from_numpy(digits.data).to(dtype)
+        trainer = make_trainer(max_epochs=3)
+        trainer.fit(MLPClassifier(64, 10, [32]), loader(x, torch.from_numpy(digits.target)))
+        trainer.save_checkpoint(tmp_path / "model.ckpt")
+        return lit_course.load(tmp_path / "model.ckpt"), digits.data
+
+    return train
+
+
+def test_bytes_are_numbers_to_a_model_that_was_trained_on_numbers(trained_on):
+    model, x = trained_on(torch.float32)
+    expected = model.predict_proba(x)
+    for given in (x.astype("uint8"), torch.from_numpy(x.astype("uint8")), x.astype("int64")):
+        np.testing.assert_allclose(model.predict_proba(given), expected, atol=1e-6)
+
+
+def test_a_model_that_was_trained_on_bytes_takes_images_only(trained_on):
+    model, x = trained_on(torch.uint8)
+    expected = model.predict_proba(x.astype("uint8"))
+    for given in (x.astype("int64"), x.astype("uint16"), x.astype("uint64"), x / 255):
+        np.testing.assert_allclose(model.predict_proba(given), expected, atol=1e-6)
+    x[70, 3] = 256
+    for dtype, found in (("int64", "256"), ("uint16", "256"), ("float32", "5.0"), (">f8", "5.0")):
+        where = 70 if found == "256" else 0
+        message = rf"trained on uint8 images: .*, found {found} in row {where}, column \d+"
+        with pytest.raises(ValueError, match=message) as error:
+            model.predict(x.astype(dtype), batch_size=32)
+        assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_columns_of_bytes_are_what_an_array_of_them_is(make_trainer, loader, dtype):
+    x = torch.randint(0, 256, (64, 4)).to(dtype)
+    schema = {"feature_names": NAMES}
+    model = MLPClassifier(4, 2, [8], schema=schema)
+    make_trainer(max_epochs=1).fit(model, loader(x, (x[:, 0] > 100).long()))
+    frame = pl.DataFrame(dict(zip(NAMES, x.numpy().T, strict=True)))
+    expected = model.predict_proba(x)
+    for given in (frame.cast(pl.UInt8), frame.cast(pl.Int64)):
+        np.testing.assert_allclose(model.predict_proba(given), expected, atol=1e-6)
 
 
 # ---------------------------------------------------------------------------------- what comes out
