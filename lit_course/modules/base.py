@@ -171,7 +171,8 @@ class SupervisedModule(DeclaredModule):
         Raises:
             RuntimeError: If the model has no layers yet.
             TypeError: If these are no features.
-            ValueError: If the model takes others, or one is not finite.
+            ValueError: If the model takes others, or one is not finite, masked or no code of its
+                table; rows count from 0.
         """
         self.check_built()
         in_features = getattr(self, "in_features", None)
