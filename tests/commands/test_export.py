@@ -222,8 +222,49 @@ def test_weights_and_sizes_belong_together(tmp_path):
     export(lit_course.MLPClassifier(4, 3, [8]), X, tmp_path / "a.pt", "state_dict")
     export(lit_course.MLPClassifier(4, 3, [9]), X, tmp_path / "b.pt", "state_dict")
     (tmp_path / "b.pt.json").rename(tmp_path / "a.pt.json")
-    with pytest.raises(ValueError, match=r"a\.pt does not belong to the JSON beside it"):
-        load_network(tmp_path / "a.pt")
+    for write in (lambda: None, lambda: torch.save(X, tmp_path / "a.pt")):
+        write()
+        with pytest.raises(ValueError, match=r"a\.pt does not belong to the JSON beside it"):
+            load_network(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime"),
+    [
+        ("torch_export", r"torch\.export\.load"),
+        pytest.param("onnx", "onnxruntime", marks=pytest.mark.slow),
+    ],
+)
+def test_a_program_is_no_weights(tmp_path, name, runtime):
+    path = tmp_path / f"model.{SUFFIX[name]}"
+    for model in (own(torch.nn.Linear(4, 3)), lit_course.MLPClassifier(4, 3, [8])):
+        export(model, X, path, name)
+        message = rf"{path.name} is a program, for {runtime}: weights are written by .*state_dict"
+        with pytest.raises(ValueError, match=message) as error:
+            load_network(path)
+        assert len(str(error.value).splitlines()) == 1
+
+
+BROKEN = {
+    "model.pt": (b"", b"text", b"PK\x03\x04 and no more"),
+    "model.safetensors": (b"", b"text", b"\xff" * 100),
+    "model.pt.json": (b"", b"text", b"[]", b"{}", b'{"format": []}', b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_named_in_a_line(tmp_path, name):
+    path = tmp_path / name.removesuffix(".json")
+    kind = "safetensors" if path.suffix == ".safetensors" else "state_dict"
+    export(lit_course.MLPClassifier(4, 3, [8]), X, path, kind)
+    for content in BROKEN[name]:
+        (tmp_path / name).write_bytes(content)
+        message = rf"{name} (holds no weights|is not what lit-course export wrote beside weights)$"
+        with pytest.raises(ValueError, match=message):
+            load_network(path)
+    (tmp_path / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        load_network(path)
 
 
 # ---------------------------------------------------------------------------------- the command
