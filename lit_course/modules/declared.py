@@ -44,6 +44,8 @@ class DeclaredModule(OptimizedModule):
     SIZES: ClassVar[tuple[str, ...]] = ("in_features",)
     network: nn.Module
     loss: nn.Module
+    # Whether it was trained on uint8, which are images; None where nobody has said.
+    trained_on_uint8: bool | None = None
 
     def __init__(
         self,
@@ -207,6 +209,7 @@ class DeclaredModule(OptimizedModule):
             "format": CHECKPOINT_FORMAT,
             "class": type(self).__name__,
             "metrics": self.reported,
+            "trained_on_uint8": self.trained_on_uint8,
         }
         if self._is_fitting():
             where = positions(self.train_metrics, self.device)
@@ -215,6 +218,8 @@ class DeclaredModule(OptimizedModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the file of another class; its weights are what training goes on from."""
         self.check_class(checkpoint)
+        said = checkpoint["lit_course"].get("trained_on_uint8")  # not in older ones
+        self.trained_on_uint8 = said if isinstance(said, bool) else None
         self.init_from = None
         if self._is_fitting():
             ours = checkpoint["lit_course"]
