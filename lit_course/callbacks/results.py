@@ -105,7 +105,7 @@ class Best:
         """Those of a Trainer that has fitted a module."""
         path = best_path(trainer)
         # Only modules of ours put their numbers into checkpoints, and nothing but plain values.
-        if not path or not hasattr(module, "monitored"):
+        if not hasattr(module, "monitored") or not Path(path).is_file():
             return cls(last_numbers(trainer, module), trainer.global_step - 1, "last")
         checkpoint = checkpoints.read(path)
         numbers = checkpoint["lit_course"]["metrics"]

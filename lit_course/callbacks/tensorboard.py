@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,8 @@ class TensorBoardTabs(Callback):
     ) -> None:
         """Write those of a run that was broken off, of what it had reached."""
         if trainer.state.fn == "fit":
-            self._sum_up(trainer, pl_module, ended_well=False)
+            with suppress(OSError):  # a full disk; what ended the run is to be said, not this
+                self._sum_up(trainer, pl_module, ended_well=False)
 
     def _sum_up(self, trainer: Trainer, module: LightningModule, ended_well: bool) -> None:
         if not trainer.fit_loop.epoch_loop.batch_progress.total.completed:
