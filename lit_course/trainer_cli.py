@@ -7,7 +7,7 @@ from argparse import ArgumentError
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ActionYesNo, Namespace
 from lightning.fabric.plugins import CheckpointIO
@@ -24,6 +24,7 @@ from lit_course.callbacks import (
     EndTogether,
     Figures,
     FiniteCheck,
+    FittedCurve,
     PredictionFile,
     Results,
     RunPlan,
@@ -109,6 +110,12 @@ class TrainerCLI(LightningCLI):
             type=bool,
             default=True,
             help="After a test, show trivial and closed-form references beside its numbers.",
+        )
+        parser.add_argument(
+            "--figures",
+            type=bool | Literal["every_step"],
+            default=True,
+            help="Draw figures; every_step adds the fitted curve of one feature along the way.",
         )
         parser.add_argument(
             "--lean_loop",
@@ -324,7 +331,7 @@ class TrainerCLI(LightningCLI):
             yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
             if self._asked.baselines:
                 yield Baselines(self.folder)
-            yield Figures(None if self.folder is None else self.folder / runs.FIGURES)
+            yield from self._figures()
         if self.verb == "predict" and self.folder is not None:
             yield PredictionFile(Path(self._asked.output or self.folder / "predictions.csv"))
         if self.verb != "fit":
@@ -342,6 +349,13 @@ class TrainerCLI(LightningCLI):
             yield StopEarly(self._asked.early_stopping)
         if self.folder is not None and first:
             yield SaveConfig(self._parser(self.verb), self._asked, self.claimed or self.folder)
+
+    def _figures(self) -> Iterator[Callback]:
+        folder = None if self.folder is None else self.folder / runs.FIGURES
+        if self._asked.figures is not False:
+            yield Figures(folder)
+        if self._asked.figures == "every_step" and self.verb == "fit":
+            yield FittedCurve(folder)
 
     # ------------------------------------------------------------- running it
 
