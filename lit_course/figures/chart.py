@@ -81,13 +81,12 @@ def beside(axes: Axes, share: float, below: bool = False) -> Axes:
     place = axes.get_subplotspec()
     assert place is not None
     if below:
-        ours, theirs = place.subgridspec(2, 1, height_ratios=(1, share))
+        parts = place.subgridspec(2, 1, height_ratios=(1, share))
     else:
-        ours, theirs = place.subgridspec(1, 2, width_ratios=(1, share))
-    axes.set_subplotspec(ours)
+        parts = place.subgridspec(1, 2, width_ratios=(1, share))
+    axes.set_subplotspec(parts[0])
     shared = {"sharex": axes} if below else {"sharey": axes}
-    added: Axes = axes.figure.add_subplot(theirs, **shared)
-    return added
+    return axes.figure.add_subplot(parts[1], **shared)
 
 
 def label(name: object, length: int = 14) -> str:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 MOST_COUNTS = 16  # classes whose counts are written into their cells
 MOST_LABELS = 34  # classes that are all named; of more every n-th is
-MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
+Text = dict[str, Any]
+MIDDLE: Text = {"ha": "center", "va": "center"}
 
 
 def confusion_matrix(counts: ArrayLike, names: Sequence[str], of: str = "") -> Chart:
@@ -53,7 +54,7 @@ def confusion_matrix(counts: ArrayLike, names: Sequence[str], of: str = "") -> C
         shown = [label(names[tick]) for tick in ticks]
         axes.set_yticks(ticks, shown, fontsize=font)
         if size <= MOST_COUNTS and max(map(len, shown)) > 45 // size:
-            slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+            slanted: Text = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
             axes.set_xticks(ticks, shown, fontsize=font, **slanted)
         else:
             upright = 90 if size > MOST_COUNTS else 0

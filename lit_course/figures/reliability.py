@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BINS = 10
+FEW = 10  # samples of which a share says little
 
 
 def reliability(
@@ -51,9 +52,12 @@ def reliability(
         filled = count > 0
         axes.vlines(mean[filled], mean[filled], share[filled], color=ORANGE, linewidth=2)
         axes.plot(mean[filled], share[filled], "o-", color=BLUE, label="found")
+        few = filled & (count < FEW)
+        if few.any():
+            axes.plot(mean[few], share[few], "o", color=BLUE, mfc="white", label=f"of under {FEW}")
         axes.set(xlim=(0, 1), ylim=(-0.02, 1.02), xticks=edges[::2])
         axes.set_ylabel("share right" if of_two is None else f"share of {of_two}")
-        axes.legend(fontsize=8, loc="upper left")
+        axes.legend(fontsize=8, loc="lower right")
         axes.grid(alpha=0.3)
         axes.tick_params(labelbottom=False)
         caption(axes, f"Reliability: expected calibration error {error:.3f}", of)

@@ -144,7 +144,7 @@ def _as_pictures(images: NDArray[Any]) -> NDArray[np.float64]:
     images = np.moveaxis(images[..., ::step, ::step], 1, -1)
     images = np.nan_to_num(images.astype(float)) / (255 if images.dtype == np.uint8 else 1)
     if images.min() < 0 or images.max() > 1:
-        images = (images - images.min()) / (images.max() - images.min())
+        images = (images - images.min()) / (np.ptp(images) or 1)
     return images[..., 0] if images.shape[-1] == 1 else images
 
 
@@ -162,7 +162,7 @@ def _draw_tiles(
         left = number % ACROSS * (columns + gap)
         canvas[top : top + rows, left : left + columns] = image
         middle = left + columns / 2 - 0.5
-        font = {"fontsize": 8, "color": color, "in_layout": False}
+        font: dict[str, Any] = {"fontsize": 8, "color": color, "in_layout": False}
         axes.text(middle, top - 0.7, line, ha="center", va="bottom", **font)
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
