@@ -239,7 +239,7 @@ def test_one_feature_has_a_curve_and_training_rows_where_nothing_is_held_out(tmp
     assert [float(row["x"]) for row in points] == list(range(20))
     line = [(float(row["x"]), float(row["y"])) for row in curve if row["kind"] == "model"]
     x, y = zip(*line, strict=True)
-    assert y == pytest.approx(model.predict(np.array(x, "float32")[:, None]).tolist(), rel=1e-4)
+    assert y == pytest.approx(model.predict(np.array(x, "float32")[:, None]).tolist(), abs=1e-4)
     assert model.training
 
 
@@ -343,7 +343,7 @@ def test_what_cannot_be_drawn_is_one_line_and_the_rest_is_there(tmp_path):
 
     with pytest.warns(UserWarning, match="could not be drawn") as said:
         trainer(tmp_path).fit(Own(), TheirData())
-    assert [str(w.message) for w in said] == [
+    assert [str(w.message) for w in said if "drawn" in str(w.message)] == [
         "val_broken could not be drawn: ZeroDivisionError: division by zero",
         "figures of val after second could not be drawn: ValueError: no more",
     ]
