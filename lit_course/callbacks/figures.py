@@ -49,8 +49,8 @@ class Figures(Callback):
         folder: Where to write, made when it is needed; None only logs.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
         self._collector: Collector | None = None  # of the split that was looked at last
         self._epoch: int | None = None  # of the fit's last validation
         self._started = self._due = self._spent = 0.0  # seconds of this fit

@@ -26,8 +26,8 @@ class FittedCurve(Callback):
         folder: Where to write ``train_fitted_curve_step_<n>.png`` and ``.csv``; None only logs.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
         self._drawn = -1  # the last step
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
