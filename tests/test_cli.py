@@ -42,6 +42,7 @@ def test_a_run_leaves_what_its_folder_promises(fit):
     assert {path.name for path in run.iterdir() if "tfevents" not in path.name} == {
         "checkpoints",
         "config.yaml",
+        "figures",
         "fit_metrics.json",
         "hparams.yaml",
     }
