@@ -165,6 +165,10 @@ def _run(verb: str, args: list[str], debug: bool) -> int:
             from lit_course.commands.completion import print_completion
 
             print_completion(args, COMMANDS)
+        elif verb == "fit":
+            from lit_course.cross_validation import fit
+
+            fit(args)
         else:
             from lit_course.trainer_cli import TrainerCLI
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from lit_course.messages import UsageError
 
 
-def check_output(path: Path, overwrite: bool, suffixes: Collection[str]) -> None:
+def check_output(
+    path: Path, overwrite: bool, suffixes: Collection[str], read: Iterable[object] = ()
+) -> None:
     """Refuse a file that could not be written in the end.
 
     Args:
         path: The file.
         overwrite: Whether it may be there already, and be replaced.
         suffixes: What its name may end in.
+        read: Values that may name files which the command reads.
 
     Raises:
         UsageError: Saying what is wrong with it.
@@ -26,6 +29,9 @@ def check_output(path: Path, overwrite: bool, suffixes: Collection[str]) -> None
         raise UsageError(f"--output {path} is a folder: give a file in it")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists: add --overwrite to replace it")
+    files = (Path(value) for value in read if isinstance(value, str | Path))
+    if path.exists() and any(file.is_file() and path.samefile(file) for file in files):
+        raise UsageError(f"--output {path} is what is read: give another name")
     try:
         with TemporaryFile(dir=path.parent):
             pass

@@ -28,7 +28,11 @@ REUSE = "docs/reuse.md"  # what its commands leave is what its Python takes
 ALL_PAGES = [
     "README.md",
     "SECURITY.md",
-    *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").rglob("*.md"))),
+    *(
+        str(page.relative_to(ROOT))
+        for page in sorted((ROOT / "docs").rglob("*.md"))
+        if page.parent.name != "configuration"  # made from docstrings by `make docs`
+    ),
 ]
 
 

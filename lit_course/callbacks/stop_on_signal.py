@@ -28,9 +28,13 @@ class StopOnSignal(Callback):
     Lightning 2.6 ends in the middle of a batch on SIGINT, saves nothing, exits with 0 after SIGTERM
     (github.com/Lightning-AI/pytorch-lightning/issues/19916), and may hang after it where there are
     several processes, because its handler is a collective operation (issue 20806).
+
+    Args:
+        goes_on: Whether the run as a whole can be resumed, and the last line shall say how.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, goes_on: bool = True) -> None:
+        self.goes_on = goes_on
         self._received = 0
         self._saves = False
         self._ends_here = False
@@ -134,10 +138,13 @@ class StopOnSignal(Callback):
 
     def _end(self, trainer: Trainer) -> None:
         kept = [c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)]
-        rank_zero_info(
-            f"ended by {signal.Signals(self._received).name} after step {trainer.global_step}; "
-            + (f"go on: fit --ckpt_path {kept[0].last_model_path}" if kept else "nothing is saved")
-        )
+        if not self.goes_on:
+            advice = "it cannot be resumed: start it again"
+        else:
+            file = kept[0].last_model_path if kept else None
+            advice = f"go on: fit --ckpt_path {file}" if file else "nothing is saved"
+        name = signal.Signals(self._received).name
+        rank_zero_info(f"ended by {name} after step {trainer.global_step}; {advice}")
         environment = getattr(trainer.strategy, "cluster_environment", None)
         if isinstance(environment, LightningEnvironment) and trainer.local_rank > 0:
             # The Trainer's launcher kills the first process when another one ends with a status

@@ -17,23 +17,23 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lit_course.commands.export_formats import FORMATS
+from lit_course.config_cli import ConfigCLI
 from lit_course.messages import UsageError
 from lit_course.modules import SupervisedModule
 from lit_course.modules.at_rest import at_rest
 from lit_course.modules.regressor import Regressor
 from lit_course.networks import NETWORKS, json_beside
 from lit_course.output_file import check_output
-from lit_course.trainer_cli import TrainerCLI
 
 ROWS = 1000
 TOLERANCE = 1e-5
 
 
-class ExportCLI(TrainerCLI):
-    """Parses what ``predict`` takes, and writes the model instead of its predictions.
+class ExportCLI(ConfigCLI):
+    """Writes the model of a checkpoint for other programs, checked on rows of its data.
 
     Args:
-        args: What follows ``export`` on the command line.
+        args: What follows ``export`` on the command line: what ``predict`` takes, and a format.
     """
 
     command = "export"
@@ -78,6 +78,11 @@ class ExportCLI(TrainerCLI):
         chosen = FORMATS[self._asked.format]
         folder = self.given.run or self.given.path.parent
         path = Path(self._asked.output or folder / f"model{chosen.suffix}")
+        if self.datamodule is None:
+            raise UsageError(
+                "export checks the file on real rows: give --data, or a run's --config"
+            )
+        self._load_data()
         x = _some_rows(self.datamodule)
         difference = export(model, x, path, self._asked.format)
         print(
@@ -160,10 +165,6 @@ def _describe(model: SupervisedModule, x: Tensor, name: str, outputs: list[str])
 
 
 def _some_rows(data: Any) -> Tensor:
-    if data is None:
-        raise UsageError("export checks the file on real rows: give --data, or a run's --config")
-    data.prepare_data()
-    data.setup("predict")
     loaders: Iterable[Any] = data.predict_dataloader()
     found: list[Tensor] = []
     for batch in loaders:

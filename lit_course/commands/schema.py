@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
 from lit_course.closed_table import DATAMODULES, MODULES, class_paths
+from lit_course.config_cli import ConfigCLI
 from lit_course.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from lit_course.messages import UsageError
 from lit_course.networks import ACTIVATIONS, INITIALIZATIONS
@@ -23,7 +24,6 @@ from lit_course.optimizers import OPTIMIZERS
 from lit_course.ranking_losses import RANKING_LOSSES
 from lit_course.regression_losses import INTERVAL_LOSSES
 from lit_course.schedules import SCHEDULES
-from lit_course.trainer_cli import TrainerCLI
 
 Schema = dict[str, Any]
 
@@ -102,7 +102,7 @@ class _DeclaredError(Exception):
         self.parser = parser
 
 
-class _Declared(TrainerCLI):
+class _Declared(ConfigCLI):
     """A command line that is declared, and parses nothing."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:

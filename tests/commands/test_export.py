@@ -306,3 +306,11 @@ def test_weights_are_used_where_there_is_no_lightning(tmp_path):
     expected = model.predict(np.ones((2, 4))).tolist()
     for line in done.stdout.splitlines():
         assert json.loads(line) == pytest.approx(expected)
+
+
+def test_help_is_of_export(lit, capsys):
+    done = lit("export", "--help")
+    assert done.status == 0
+    assert done.out.startswith("usage: lit-course export [-c CONFIG]")
+    assert "predict " not in done.out.partition("options:")[0]
+    assert "Writes the model of a checkpoint for other programs" in done.out
