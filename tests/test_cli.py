@@ -43,6 +43,7 @@ def test_a_run_leaves_what_its_folder_promises(fit):
         "best",
         "checkpoints",
         "config.yaml",
+        "figures",
         "fit_metrics.json",
         "hparams.yaml",
     }

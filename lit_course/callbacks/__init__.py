@@ -6,6 +6,7 @@ from lit_course.callbacks.end_together import EndTogether
 from lit_course.callbacks.epoch_axis import EpochAxis
 from lit_course.callbacks.figures import Figures
 from lit_course.callbacks.finite_check import FiniteCheck
+from lit_course.callbacks.fitted_curve import FittedCurve
 from lit_course.callbacks.gradient_norm import GradientNorm
 from lit_course.callbacks.histograms import Histograms
 from lit_course.callbacks.prediction_file import PredictionFile
@@ -23,6 +24,7 @@ __all__ = [
     "EpochAxis",
     "Figures",
     "FiniteCheck",
+    "FittedCurve",
     "GradientNorm",
     "Histograms",
     "PredictionFile",
