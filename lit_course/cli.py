@@ -42,7 +42,7 @@ lit-course --version prints the version. --debug shows the stack trace of an err
 """
 SECONDS_FOR_THE_FIRST = 2.0
 VERBS = ("fit", "validate", "test", "predict")
-COMMANDS = (*VERBS, "export", "init", "schema", "completion")
+COMMANDS = (*VERBS, "export", "schedule", "lr_find", "compare", "init", "schema", "completion")
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -157,6 +157,14 @@ def _run(verb: str, args: list[str], debug: bool) -> int:
             from lit_course.commands.export import ExportCLI
 
             ExportCLI(args)
+        elif verb == "schedule":
+            from lit_course.commands.schedule import ScheduleCLI
+
+            ScheduleCLI(args)
+        elif verb == "lr_find":
+            from lit_course.commands.lr_find import FindCLI
+
+            FindCLI(args)
         elif verb == "schema":
             from lit_course.commands.schema import print_schema
 
