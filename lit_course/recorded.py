@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ Curve: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]  # steps (N,) a
 
 EVENTS = "events.out.tfevents.*"
 METRICS = "{}_metrics.json"
+VERBS = ("fit", "validate", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +31,22 @@ class Recorded:
         metrics: Final numbers by verb (``fit``, ``validate``, ``test``) and name; NaN where a value
             was not defined. ``fit``'s are those of the best checkpoint.
         config: ``config.yaml``; empty where there is none.
+        folds: Number of folds of a cross-validation, else 0. Curves and numbers are means over
+            them then; curves end where the first fold ends.
+        deviations: Their standard deviations (of n - 1), as ``metrics``.
     """
 
     folder: Path
     curves: Mapping[str, Curve]
     metrics: Mapping[str, Mapping[str, float]]
     config: Mapping[str, Any]
+    folds: int = 0
+    deviations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a fit has come to its end here."""
+        return "fit" in self.metrics
 
     def epochs(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Steps, counted from 0, as epochs that have passed behind them; a part is a fraction."""
@@ -51,22 +62,46 @@ class Recorded:
 
 
 def read_run(folder: Path) -> Recorded:
-    """Read what a run's folder holds.
+    """Read what a run's folder holds; of a cross-validation what its folds hold.
 
     Raises:
         ValueError: If it holds neither curves nor numbers.
     """
-    curves = read_curves(folder)
-    metrics = {
-        verb: numbers
-        for verb in ("fit", "validate", "test")
-        if (numbers := _read_metrics(folder / METRICS.format(verb)))
-    }
-    if not curves and not metrics:
-        empty = not any(folder.iterdir())
-        what = "is empty" if empty else "has recorded no metrics"
+    config = read_config(folder / runs.CONFIG)
+    folds = [_read(fold, config) for fold in sorted(folder.glob("fold_*")) if fold.is_dir()]
+    run = _together(folder, folds) if folds else _read(folder, config)
+    if not run.curves and not run.metrics:
+        what = "has recorded no metrics" if any(folder.iterdir()) else "is empty"
         raise ValueError(f"{folder} {what}: there is nothing to show of it")
-    return Recorded(folder, curves, metrics, read_config(folder / runs.CONFIG))
+    return run
+
+
+def _read(folder: Path, config: Mapping[str, Any]) -> Recorded:
+    metrics = {verb: _read_metrics(folder / METRICS.format(verb)) for verb in VERBS}
+    said = {verb: numbers for verb, numbers in metrics.items() if numbers}
+    return Recorded(folder, read_curves(folder), said, config)
+
+
+def _together(folder: Path, folds: Sequence[Recorded]) -> Recorded:
+    """Means over folds, of what all of those have that came to their end."""
+    ended = [fold for fold in folds if fold.is_finished] or folds[:1]
+    means: dict[str, dict[str, float]] = {}
+    deviations: dict[str, dict[str, float]] = {}
+    for verb in VERBS:
+        each = [fold.metrics.get(verb, {}) for fold in ended]
+        for name in each[0]:
+            if all(name in numbers for numbers in each):
+                values = [numbers[name] for numbers in each]
+                means.setdefault(verb, {})[name] = float(np.mean(values))
+                if len(values) > 1:
+                    deviations.setdefault(verb, {})[name] = float(np.std(values, ddof=1))
+    curves = {}
+    for tag, (steps, _) in ended[0].curves.items():
+        lines = [fold.curves[tag][1] for fold in ended if tag in fold.curves]
+        shortest = min(map(len, lines))
+        mean = np.mean([line[:shortest] for line in lines], axis=0)
+        curves[tag] = (steps[:shortest], mean)
+    return Recorded(folder, curves, means, folds[0].config, len(ended), deviations)
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:

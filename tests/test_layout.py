@@ -24,6 +24,7 @@ ARROWS: dict[str, set[str]] = {
         "trainer_cli",
     },
     "commands": {
+        "callbacks",
         "closed_table",
         "config_cli",
         "losses",
@@ -39,6 +40,7 @@ ARROWS: dict[str, set[str]] = {
         "recorded",
         "regression_losses",
         "schedules",
+        "trainer_flags",
     },
     "trainer_cli": {
         "callbacks",

@@ -76,7 +76,7 @@ class Rehearsal(Callback):
             if loop._should_check_val_fx(fetcher):
                 self._report(trainer, "val", self.updates / total)
         self._report(trainer, "train", self.updates / total)
-        trainer.fit_loop.epoch_progress.current.processed += 1
+        trainer.fit_loop.epoch_progress.increment_processed()
         self.updates_per_epoch = max(self.updates_per_epoch, self.updates - before)
 
     def _update(self, trainer: Trainer) -> None:
