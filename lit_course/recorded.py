@@ -17,7 +17,7 @@ from lit_course.config_files import read_config
 Curve: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]  # steps (N,) and values (N,)
 
 EVENTS = "events.out.tfevents.*"
-METRICS = "{}_metrics.json"
+METRICS, CROSS_VALIDATION = "{}_metrics.json", "cross_validation.json"
 VERBS = ("fit", "validate", "test")
 
 
@@ -33,7 +33,7 @@ class Recorded:
         config: ``config.yaml``; empty where there is none.
         folds: Number of folds of a cross-validation, else 0. Curves and numbers are means over
             them then; curves end where the first fold ends.
-        deviations: Their standard deviations (of n - 1), as ``metrics``.
+        deviations: Standard deviations of the folds' numbers (of n - 1), by name.
     """
 
     folder: Path
@@ -41,12 +41,12 @@ class Recorded:
     metrics: Mapping[str, Mapping[str, float]]
     config: Mapping[str, Any]
     folds: int = 0
-    deviations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    deviations: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_finished(self) -> bool:
-        """Whether a fit has come to its end here."""
-        return "fit" in self.metrics
+        """Whether a fit, or that of all folds, has come to its end here."""
+        return "fit" in self.metrics or bool(self.folds and self.metrics)
 
     def epochs(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Steps, counted from 0, as epochs that have passed behind them; a part is a fraction."""
@@ -83,25 +83,22 @@ def _read(folder: Path, config: Mapping[str, Any]) -> Recorded:
 
 
 def _together(folder: Path, folds: Sequence[Recorded]) -> Recorded:
-    """Means over folds, of what all of those have that came to their end."""
-    ended = [fold for fold in folds if fold.is_finished] or folds[:1]
-    means: dict[str, dict[str, float]] = {}
-    deviations: dict[str, dict[str, float]] = {}
-    for verb in VERBS:
-        each = [fold.metrics.get(verb, {}) for fold in ended]
-        for name in each[0]:
-            if all(name in numbers for numbers in each):
-                values = [numbers[name] for numbers in each]
-                means.setdefault(verb, {})[name] = float(np.mean(values))
-                if len(values) > 1:
-                    deviations.setdefault(verb, {})[name] = float(np.std(values, ddof=1))
+    """What a cross-validation reported, and the means of its folds' curves."""
+    said = _read_json(folder / CROSS_VALIDATION)
+    if not said and len(folds) > 1:  # the last one was not done
+        folds = folds[:-1]
     curves = {}
-    for tag, (steps, _) in ended[0].curves.items():
-        lines = [fold.curves[tag][1] for fold in ended if tag in fold.curves]
+    for tag, (steps, _) in folds[0].curves.items():
+        lines = [fold.curves[tag][1] for fold in folds if tag in fold.curves]
         shortest = min(map(len, lines))
         mean = np.mean([line[:shortest] for line in lines], axis=0)
         curves[tag] = (steps[:shortest], mean)
-    return Recorded(folder, curves, means, folds[0].config, len(ended), deviations)
+    means, deviations = (
+        {name: _number(values[kind]) for name, values in said.items()}
+        for kind in ("mean", "deviation")
+    )
+    metrics = {"test": means} if means else {}
+    return Recorded(folder, curves, metrics, folds[0].config, len(folds), deviations)
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
@@ -134,13 +131,22 @@ def read_curves(folder: Path) -> dict[str, Curve]:
 
 
 def _read_metrics(path: Path) -> dict[str, float]:
+    return {name: _number(value) for name, value in _read_json(path).items()}
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """An object of JSON; empty if there is no such file."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise ValueError(f"{path} is not what a run has written: {error}") from error
-    return {name: np.nan if value is None else float(value) for name, value in said.items()}
+    return dict(said)
 
 
 def find_run(given: str | Path, where: Path) -> Path:

@@ -55,9 +55,9 @@ def compare(args: Sequence[str]) -> None:
     folders = dict.fromkeys(find_run(run, asked.runs) for run in asked.run)
     comparison = Comparison({_label(path, asked.runs): read_run(path) for path in folders})
     # Whatever is wrong is said before anything is written.
-    chart = None
-    if asked.metric or any(run.curves for run in comparison.runs.values()):
-        chart = comparison.chart(asked.metric or comparison.monitored(), asked.x == "epoch")
+    metric, chart = asked.metric or comparison.monitored(), None
+    if asked.metric or any(metric in run.curves for run in comparison.runs.values()):
+        chart = comparison.chart(metric, asked.x == "epoch")
     write = {"text": _text, "txt": _text, "csv": _csv, "json": _json}[form]
     said = []
     if output is None:

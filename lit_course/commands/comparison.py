@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -66,14 +66,13 @@ class Comparison:
     def metrics(self) -> list[Row]:
         """The numbers of every run: of its best epoch, and of its test."""
         numbers = [_numbers(run) for run in self.runs.values()]
-        deviations = [_merged(run.deviations) for run in self.runs.values()]
         names = sorted({name for of_run in numbers for name in of_run if name.count("/") == 1})
         return [
             Row(
                 name,
                 higher_is_better(name),
                 [of_run.get(name) for of_run in numbers],
-                [of_run.get(name) for of_run in deviations],
+                [run.deviations.get(name) for run in self.runs.values()],
             )
             for name in names
         ]
@@ -133,6 +132,7 @@ def monitored(run: Recorded) -> str:
     return said if said in run.curves or not run.curves else "train/" + said.partition("/")[2]
 
 
+@cache
 def higher_is_better(name: str) -> bool | None:
     """Which way a reported value is better, by its name; None if nobody knows."""
     name = name.partition("/")[2].partition("@")[0]
@@ -147,7 +147,7 @@ def higher_is_better(name: str) -> bool | None:
 
 def _numbers(run: Recorded) -> dict[str, float]:
     """Of the best epoch and the test; of a run that has not ended, of its best epoch so far."""
-    said = _merged(run.metrics)
+    said = _merged(run)
     if run.is_finished or monitored(run) not in run.curves:
         return said
     steps, values = run.curves[monitored(run)]
@@ -164,11 +164,11 @@ def _numbers(run: Recorded) -> dict[str, float]:
     return {**so_far, **said}
 
 
-def _merged(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def _merged(run: Recorded) -> dict[str, float]:
     # What a later `validate` has found of some other checkpoint does not count beside the fit's.
     merged: dict[str, float] = {}
     for verb in ("validate", "fit", "test"):
-        merged.update(metrics.get(verb, {}))
+        merged.update(run.metrics.get(verb, {}))
     return merged
 
 

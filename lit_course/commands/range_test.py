@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 DIVERGED = 4.0  # times the lowest loss so far, as fastai and Lightning have it
 FORGET = 0.9  # of the running mean that is held against that
+SURE = 6  # standard deviations that the loss must fall by: noise alone spans some four
 
 
 class RangeTest(Callback):
@@ -56,7 +57,8 @@ class RangeTest(Callback):
         """Note the loss; end the test where it diverges."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor):
-            self._batches.append(loss.detach())
+            # Lightning has divided it by the number of batches of an update.
+            self._batches.append(loss.detach() * trainer.accumulate_grad_batches)
         if trainer.global_step == len(self.losses) or not self._batches:
             return  # more batches come before the update
         mean = float(torch.stack(self._batches).mean())
@@ -131,7 +133,7 @@ def suggestion(
     # Of a bell-shaped mean; the median is not moved by the few losses where it bends.
     noise = 1.5 * np.median(np.abs(losses - smooth)) / np.sqrt(2 * np.sqrt(np.pi) * width)
     place = steepest(rates, smooth)
-    if place is None or smooth[: place + 1].max() - smooth.min() <= 3 * noise:
+    if place is None or smooth[: place + 1].max() - smooth.min() <= SURE * noise:
         return None, smooth
     return float(rates[place]), smooth
 
