@@ -21,11 +21,11 @@ SURE = 6  # standard deviations that the loss must fall by: noise alone spans so
 
 
 class RangeTest(Callback):
-    """Sets the rate before every update, and notes the loss of its batches.
+    """Sets the rate of all parameters before every update, and notes the loss of its batches.
 
-    Lightning's own ``lr_find`` writes a checkpoint that it restores, which a killed process leaves
-    behind (github.com/Lightning-AI/pytorch-lightning/issues/19575), and takes a Trainer's callbacks
-    away for that time; a Trainer that is made for the test alone needs neither.
+    Lightning's own ``lr_find`` works on the Trainer of a fit: it writes a checkpoint and restores
+    it, which an interrupt leaves behind (github.com/Lightning-AI/pytorch-lightning/issues/13856),
+    and takes callbacks away for that time. A Trainer that is made for the test alone needs neither.
 
     Args:
         min_lr: Rate of the first update.

@@ -42,7 +42,8 @@ class Rehearsal(Callback):
         total = trainer.estimated_stepping_batches
         if not 0 < total < inf:
             raise ValueError(
-                "the training has no end that is known: set trainer.max_epochs or max_steps"
+                "the training has no batches, or no end that is known: set trainer.max_epochs or "
+                "max_steps"
             )
         _check_stepped(trainer, pl_module)
         self.rates = {name: [] for name in _rates(trainer)}

@@ -58,17 +58,15 @@ class ThrowawayCLI(ConfigCLI):
         )
 
     def _check_values(self, config: Namespace) -> None:
-        given, config.output = config.output, None
         super()._check_values(config)
-        config.output = given
         check_trainer("fit", config.trainer, then_test=False)
         for name in ("ckpt_path", "cross_validate"):
             if config[name] is not None:
                 raise UsageError(
                     f"{self.command} is about one fit from its start: leave {name} out"
                 )
-        self.path = Path(given or self.picture)
-        check_chart(self.path, config.overwrite or given is None)
+        self.path = Path(config.output or self.picture)
+        check_chart(self.path, config.overwrite or config.output is None)
 
     def _make_trainer(self, callback: Callback, **flags: Any) -> Trainer:
         config = {**self._get(self.config_init, "trainer", default={}), **SILENT, **flags}

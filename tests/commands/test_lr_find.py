@@ -157,6 +157,14 @@ def test_what_is_applied_runs(lit, here, tmp_path):
     assert config["trainer"]["max_epochs"] == 1
 
 
+def test_somebody_elses_module(lit, here):
+    boring = "lightning.pytorch.demos.boring_classes.Boring"
+    args = ("--model", f"{boring}Model", "--data", f"{boring}DataModule")
+    assert 1e-6 < found(lit("lr_find", *args, "--trainer.max_epochs", 3)) < 1
+    refused = lit("lr_find", *args, "--apply", "tuned.yaml")
+    assert "--apply replaces the model's lr or learning_rate: it has neither" in refused.err
+
+
 RATES = np.geomspace(1e-6, 1, 100)
 
 

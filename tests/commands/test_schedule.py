@@ -164,7 +164,7 @@ def test_an_old_picture_is_kept_unless_it_is_the_default(lit, here):
         (("--metric", "[1]", "--model.lr_scheduler", "LinearLR"), 2, "are for ReduceLROnPlateau"),
         (("--output", "x.pdf"), 2, "--output must end in .png"),
         (("--cross_validate", 3), 2, "leave cross_validate out"),
-        (("--trainer.max_epochs", -1), 1, "no end that is known: set trainer.max_epochs"),
+        (("--trainer.max_epochs", -1), 1, "or no end that is known: set trainer.max_epochs"),
         (("--trainer.devices", 2), 2, "one process: give --trainer.devices 1"),
     ],
 )
@@ -181,6 +181,15 @@ def test_the_exact_solver_has_none(lit, here):
     data = ("--data", "DiabetesDataModule", "--trainer.max_epochs", 1)
     done = lit("schedule", *model, *data)
     assert "solver 'exact' has no learning rate" in done.err
+
+
+def test_somebody_elses_module(lit, here):
+    boring = "lightning.pytorch.demos.boring_classes.Boring"
+    args = ("--model", f"{boring}Model", "--data", f"{boring}DataModule")
+    done = lit("schedule", *args, "--trainer.max_epochs", 3)
+    assert done.status == 0, done.err
+    rates = pl.read_csv("schedule.csv")["SGD"].to_numpy()
+    np.testing.assert_allclose(rates, np.repeat([0.1, 0.01, 0.001], 64))
 
 
 def test_a_sparkline_goes_from_its_lowest_to_its_highest():
