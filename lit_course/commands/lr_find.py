@@ -135,7 +135,7 @@ class FindCLI(ThrowawayCLI):
 
 def _names(config: Namespace) -> list[str]:
     """The arguments of the model that are a learning rate."""
-    return [name for name in NAMES if name in config.model.init_args]
+    return [name for name in NAMES if name in (config.model.get("init_args") or {})]
 
 
 def range_chart(

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 DIVERGED = 4.0  # times the lowest loss so far, as fastai and Lightning have it
-FORGET = 0.9  # of the running mean that is held against that
+FORGET = 0.98  # of the running mean that is held against that, as they have it too
 SURE = 6  # standard deviations that the loss must fall by: noise alone spans some four
 
 

@@ -160,7 +160,8 @@ def test_what_is_applied_runs(lit, here, tmp_path):
 def test_somebody_elses_module(lit, here):
     boring = "lightning.pytorch.demos.boring_classes.Boring"
     args = ("--model", f"{boring}Model", "--data", f"{boring}DataModule")
-    assert 1e-6 < found(lit("lr_find", *args, "--trainer.max_epochs", 3)) < 1
+    many = ("--trainer.max_epochs", 3, "--steps", 600)  # of one sample each: much noise
+    assert 1e-3 < found(lit("lr_find", *args, *many)) < 0.1
     refused = lit("lr_find", *args, "--apply", "tuned.yaml")
     assert "--apply replaces the model's lr or learning_rate: it has neither" in refused.err
 
