@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -19,10 +20,34 @@ def here(tmp_path, monkeypatch):
     return tmp_path / "here"
 
 
-@pytest.fixture
-def two(fit):
+DIGITS = (
+    "--model",
+    "MLPClassifier",
+    "--model.hidden_features",
+    "[16]",
+    "--data",
+    "DigitsDataModule",
+)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
     """Two runs: the second has another rate, and a test."""
-    return fit(), fit("--model.lr", 0.01, "--data.batch_size", 32, "--test_best", "true", epochs=3)
+    from lit_course.cli import main
+
+    runs = tmp_path_factory.mktemp("fitted") / "runs"
+    other = ("--model.lr", "0.01", "--data.batch_size", "32", "--test_best", "true")
+    for epochs, args in ((2, ()), (3, other)):
+        where = ("--runs", str(runs), "--name", "digits", "--trainer.max_epochs", str(epochs))
+        assert main(["fit", *DIGITS, *where, *args]) == 0
+    return runs
+
+
+@pytest.fixture
+def two(fitted, tmp_path):
+    """The folders of these runs, in the folder of all runs."""
+    shutil.copytree(fitted, tmp_path / "runs")
+    return tuple(tmp_path / f"runs/digits/version_{number}" for number in (0, 1))
 
 
 def numbers(run, verb="fit"):
