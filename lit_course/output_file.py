@@ -10,7 +10,11 @@ from lit_course.messages import UsageError
 
 
 def check_output(
-    path: Path, overwrite: bool, suffixes: Collection[str], read: Iterable[object] = ()
+    path: Path,
+    overwrite: bool,
+    suffixes: Collection[str],
+    read: Iterable[object] = (),
+    flag: str = "--output",
 ) -> None:
     """Refuse a file that could not be written in the end.
 
@@ -19,21 +23,22 @@ def check_output(
         overwrite: Whether it may be there already, and be replaced.
         suffixes: What its name may end in.
         read: Values that may name files which the command reads.
+        flag: What named it.
 
     Raises:
         UsageError: Saying what is wrong with it.
     """
     if path.suffix not in suffixes:
-        raise UsageError(f"--output must end in {' or '.join(suffixes)}, found {str(path)!r}")
+        raise UsageError(f"{flag} must end in {' or '.join(suffixes)}, found {str(path)!r}")
     if path.is_dir():
-        raise UsageError(f"--output {path} is a folder: give a file in it")
+        raise UsageError(f"{flag} {path} is a folder: give a file in it")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists: add --overwrite to replace it")
     files = (Path(value) for value in read if isinstance(value, str | Path))
     if path.exists() and any(file.is_file() and path.samefile(file) for file in files):
-        raise UsageError(f"--output {path} is what is read: give another name")
+        raise UsageError(f"{flag} {path} is what is read: give another name")
     try:
         with TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise UsageError(f"--output {path} cannot be written: {error.strerror}") from error
+        raise UsageError(f"{flag} {path} cannot be written: {error.strerror}") from error

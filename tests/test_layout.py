@@ -24,6 +24,7 @@ ARROWS: dict[str, set[str]] = {
         "trainer_cli",
     },
     "commands": {
+        "callbacks",
         "closed_table",
         "config_cli",
         "losses",
@@ -31,10 +32,15 @@ ARROWS: dict[str, set[str]] = {
         "modules",
         "networks",
         "optimizers",
+        "figures",
+        "metrics",
         "output_file",
         "ranking_losses",
+        "ranking_metrics",
+        "recorded",
         "regression_losses",
         "schedules",
+        "trainer_flags",
     },
     "trainer_cli": {
         "callbacks",
@@ -78,6 +84,7 @@ ARROWS: dict[str, set[str]] = {
     "console": {"messages", "processes"},
     "trainer_flags": {"messages"},
     "processes": set(),
+    "recorded": {"config_files", "runs"},
     "runs": set(),
     "callbacks": {
         "baselines",

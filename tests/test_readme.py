@@ -19,6 +19,7 @@ PAGES = (
     "docs/tables.md",
     "docs/images.md",
     "docs/baselines.md",
+    "docs/commands.md",
     "docs/ranking.md",
     "docs/figures.md",
     "docs/lessons/09_metrics.md",
@@ -82,7 +83,12 @@ def test_only_long_trainings_are_shortened():
 
 
 # test_configs.py, test_cross_validation.py and the tests of commands have samples of these.
-SLOW = {"docs/lessons/09_metrics.md", "docs/baselines.md", "docs/reuse.md"}
+SLOW = {
+    "docs/lessons/09_metrics.md",
+    "docs/baselines.md",
+    "docs/commands.md",
+    "docs/reuse.md",
+}
 
 
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
