@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "commands": {
         "closed_table",
         "config_cli",
+        "course",
         "losses",
         "messages",
         "modules",
@@ -34,6 +35,18 @@ ARROWS: dict[str, set[str]] = {
         "output_file",
         "ranking_losses",
         "regression_losses",
+        "schedules",
+    },
+    "course": {
+        "checkpoints",
+        "datamodules",
+        "figures",
+        "loading",
+        "losses",
+        "messages",
+        "modules",
+        "ranking_metrics",
+        "runs",
         "schedules",
     },
     "trainer_cli": {

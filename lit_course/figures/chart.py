@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's colours, told apart by the colour-blind.
-BLUE, SKY, ORANGE = "#0072B2", "#56B4E9", "#D55E00"
+BLUE, SKY, ORANGE, GREEN, PURPLE = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7"
+COLORS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#000000")
+GREY = "#777777"
 SIZE, DPI = (6.4, 4.0), 120  # inches, and dots in one
 
 
