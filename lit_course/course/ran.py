@@ -37,6 +37,11 @@ class Ran:
 
         return EventAccumulator(str(self.folder), size_guidance={"scalars": 0}).Reload()
 
+    def scalars(self) -> list[str]:
+        """Names of all that was logged."""
+        names: list[str] = self._events.Tags()["scalars"]
+        return names
+
     def series(self, name: str) -> list[float]:
         """A value in the order in which it was logged; losses of an epoch, rates of an update."""
         return [event.value for event in self._events.Scalars(name)]

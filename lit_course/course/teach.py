@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from PIL import Image
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from lit_course import runs
@@ -128,7 +129,7 @@ def _found(flag: str) -> str:
 
 
 def _as_rich(table: Table) -> RichTable:
-    shown = RichTable(title=table.title, title_justify="left")
+    shown = RichTable(title=escape(table.title), title_justify="left")
     for number, title in enumerate(table.columns):
         shown.add_column(title, justify="right" if number else "left")
     for row in zip(*table.columns.values(), strict=True):
@@ -146,9 +147,11 @@ def cell(value: Any) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return str(value)
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:,.{max(0, 3 - math.floor(math.log10(abs(value))))}f}" if value else "0"
-    return f"{value:.3g}"
+    if value and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3g}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 1
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _draw(chart: Chart, place: Path) -> Path:
