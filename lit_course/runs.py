@@ -41,6 +41,15 @@ def _version(folder: Path) -> int:
     return int(number) if prefix == "version" and number.isdecimal() else -1
 
 
+def versions(named: Path) -> list[Path]:
+    """The runs of a name, the oldest first."""
+    return sorted(filter(_is_version, named.iterdir()), key=_version)
+
+
+def _is_version(folder: Path) -> bool:
+    return folder.is_dir() and _version(folder) >= 0
+
+
 def release(folder: Path) -> None:
     """Give a claimed folder back: a run that trained nothing leaves nothing behind.
 

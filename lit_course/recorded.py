@@ -1,0 +1,129 @@
+"""What a run recorded, read back from its folder: curves, numbers, configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_course import runs
+from lit_course.config_files import read_config
+
+Curve: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]  # steps (N,) and values (N,)
+
+EVENTS = "events.out.tfevents.*"
+METRICS = "{}_metrics.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A run as its folder tells of it; it may still be training.
+
+    Args:
+        folder: Where it lies.
+        curves: What was logged, by tag: steps ``(N,)``, ascending, each once, and values ``(N,)``.
+        metrics: Final numbers by verb (``fit``, ``validate``, ``test``) and name; NaN where a value
+            was not defined. ``fit``'s are those of the best checkpoint.
+        config: ``config.yaml``; empty where there is none.
+    """
+
+    folder: Path
+    curves: Mapping[str, Curve]
+    metrics: Mapping[str, Mapping[str, float]]
+    config: Mapping[str, Any]
+
+    def epochs(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Steps, counted from 0, as epochs that have passed behind them; a part is a fraction."""
+        logged, epoch = self.curves.get("epoch", (np.array([], int), np.array([])))
+        if not len(logged):
+            return (steps + 1).astype(float)
+        # Behind a validation within an epoch it is logged too: its end is where it is logged last.
+        numbers = np.unique(epoch)
+        ends = np.array([logged[epoch == number].max() + 1 for number in numbers])
+        # Of a run that goes on from another's checkpoint the first part is not in this folder.
+        lengths = np.append(np.diff(ends), ends[0] / (numbers[0] + 1))
+        return (steps + 1) / float(lengths.max())
+
+
+def read_run(folder: Path) -> Recorded:
+    """Read what a run's folder holds.
+
+    Raises:
+        ValueError: If it holds neither curves nor numbers.
+    """
+    curves = read_curves(folder)
+    metrics = {
+        verb: numbers
+        for verb in ("fit", "validate", "test")
+        if (numbers := _read_metrics(folder / METRICS.format(verb)))
+    }
+    if not curves and not metrics:
+        empty = not any(folder.iterdir())
+        what = "is empty" if empty else "has recorded no metrics"
+        raise ValueError(f"{folder} {what}: there is nothing to show of it")
+    return Recorded(folder, curves, metrics, read_config(folder / runs.CONFIG))
+
+
+def read_curves(folder: Path) -> dict[str, Curve]:
+    """All scalars of a folder's event files, by tag.
+
+    A run that was resumed has several files; what its later parts have written anew counts. The
+    last, half-written record of a run that is training, or was killed, is left out. Nothing is
+    sampled: a curve has every point that was logged.
+    """
+    # Here: it takes a fifth of a second. It ships no type information.
+    from tensorboard.backend.event_processing import (  # type: ignore[import-untyped]
+        event_file_loader,
+    )
+    from tensorboard.compat.proto import event_pb2  # type: ignore[import-untyped]
+
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted(folder.glob(EVENTS)):
+        for event in event_file_loader.LegacyEventFileLoader(str(path)).Load():
+            if event.session_log.status == event_pb2.SessionLog.START:
+                for tag, points in found.items():
+                    found[tag] = {s: value for s, value in points.items() if s < event.step}
+            for value in event.summary.value:
+                if value.WhichOneof("value") == "simple_value":
+                    found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return {
+        tag: (np.array(steps, np.int64), np.array([points[step] for step in steps]))
+        for tag, points in found.items()
+        if (steps := sorted(points))
+    }
+
+
+def _read_metrics(path: Path) -> dict[str, float]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{path} is not what a run has written: {error}") from error
+    return {name: np.nan if value is None else float(value) for name, value in said.items()}
+
+
+def find_run(given: str | Path, where: Path) -> Path:
+    """The folder of a run.
+
+    Args:
+        given: A run's folder; or a name, or a folder with a name's runs, for the newest of them.
+        where: The folder of all runs, in which a name is looked for.
+
+    Raises:
+        FileNotFoundError: If there is none; it names the newest ones there are.
+    """
+    for folder in (Path(given), where / given):
+        if not folder.is_dir():
+            continue
+        versions = runs.versions(folder)
+        return versions[-1] if versions else folder
+    known = sorted(where.glob("*/version_*"), key=lambda path: path.stat().st_mtime_ns)
+    newest = ", ".join(str(path.relative_to(where)) for path in known[:-4:-1])
+    hint = f"; the newest in {where}: {newest}" if newest else f"; there is none in {where}"
+    raise FileNotFoundError(f"no run {str(given)!r}{hint}")
