@@ -49,9 +49,9 @@ ARROWS: dict[str, set[str]] = {
         "losses",
         "messages",
         "modules",
-        "ranking_metrics",
+        "optimizers",
+        "recorded",
         "runs",
-        "schedules",
     },
     "trainer_cli": {
         "callbacks",

@@ -13,7 +13,8 @@ from lit_course.course.lesson import Lesson, Run, Table
 from lit_course.course.ran import Ran
 from lit_course.datamodules import RollerCoasterDataModule
 from lit_course.figures import Chart
-from lit_course.figures.chart import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
+from lit_course.figures.chart import BLUE, GREY, ORANGE, SKY
+from lit_course.figures.curves import curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,10 +25,10 @@ RATE, STEPS = 1e-5, 11
 COASTER = "fit --config configs/linear_roller_coaster.yaml"
 MADE = "--model LinearRegressor --model.degree 2 --data RollerCoasterDataModule --data.seed 42"
 RATES = {
-    "barely_moves": ("1.0e-07", BLUE),
-    "right": ("1.0e-05", GREEN),
-    "bounces": ("3.4e-05", PURPLE),
-    "diverges": ("1.0e-04", ORANGE),
+    "barely_moves": "1.0e-07",
+    "right": "1.0e-05",
+    "bounces": "3.4e-05",
+    "diverges": "1.0e-04",
 }
 
 
@@ -133,24 +134,22 @@ def every_step(t: Tensor, speed: Tensor, path: list[Tensor]) -> Chart:
 
 
 def fan(ran: Mapping[str, Ran]) -> Chart:
-    """The loss under each learning rate."""
-    curves = {name: ran[name].series("train/loss") for name in RATES}
-    longest = max(map(len, curves.values()))
-
-    def draw(axes: Axes) -> None:
-        for name, curve in curves.items():
-            rate, color = RATES[name]
-            label = f"{float(rate):.1e}: {name.replace('_', ' ')}"
-            axes.plot(range(len(curve)), curve, ".-", color=color, label=label)
-        text = f"infinite after {len(curves['diverges']) + 1} updates: stopped"
-        axes.annotate(text, (3.2, 4e6), color=ORANGE)
-        axes.set(xlabel="updates", ylabel="loss", yscale="log", ylim=(3e2, 1e7))
-        axes.set_title("One loss, four learning rates")
-        axes.legend(loc="center right", title="learning rate")
-        axes.grid(alpha=0.3)
-
-    padded = {n: [*c, *[float("nan")] * (longest - len(c))] for n, c in curves.items()}
-    return Chart("learning_rates", {"updates": list(range(longest)), **padded}, draw)
+    """The loss under each learning rate; one ends in a cross."""
+    lines = {}
+    for name, rate in RATES.items():
+        values = ran[name].series("train/loss")
+        if ran[name].diverged:
+            values.append(float("inf"))
+        lines[f"{rate}: {name.replace('_', ' ')}"] = (range(len(values)), values)
+    return curves(
+        "learning_rates",
+        lines,
+        xlabel="updates",
+        ylabel="loss",
+        title="One loss, four learning rates",
+        log_y=True,
+        ylim=(3e2, 1e7),
+    )
 
 
 def rates(t: Tensor, ran: Mapping[str, Ran]) -> Table:
@@ -162,10 +161,10 @@ def rates(t: Tensor, ran: Mapping[str, Ran]) -> Table:
         "rates",
         f"Four learning rates; the largest curvature of the loss is {curvature:,.0f}",
         {
-            "learning rate": [rate for rate, _ in RATES.values()],
-            "error is multiplied by": [1 - float(rate) * curvature for rate, _ in RATES.values()],
+            "learning rate": list(RATES.values()),
+            "error is multiplied by": [1 - float(rate) * curvature for rate in RATES.values()],
             "loss after 10": [losses[name][10] for name in RATES],
-            "loss after 40": [(losses[name] + [float("nan")] * 41)[40] for name in RATES],
+            "loss after 40": [[*losses[name], *[float("nan")] * 41][40] for name in RATES],
             "": [name.replace("_", " ") for name in RATES],
         },
     )
@@ -237,7 +236,7 @@ def two_valleys() -> Chart:
 
 FAN = {
     name: Run(f"{COASTER} --model.lr {rate} --trainer.max_epochs 41", diverges=name == "diverges")
-    for name, (rate, _) in RATES.items()
+    for name, rate in RATES.items()
 }
 LESSON = Lesson(
     runs={

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,11 +10,8 @@ from torch import Tensor
 from lit_course.course.lesson import Lesson, Run, Table
 from lit_course.course.ran import Ran
 from lit_course.figures import Chart
-from lit_course.figures.chart import COLORS, SKY
+from lit_course.figures.curves import curves
 from lit_course.optimizers import make_optimizer
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 BASE = "fit --config configs/lessons/lesson2_optimizers.yaml"
 # The usual rate of each; batch gradient descent and SGD differ in the batch alone.
@@ -59,7 +55,7 @@ def answer(ran: Mapping[str, Ran]) -> Iterator[Table | Chart]:
             "accuracy": [ran[name].metrics("test")["test/accuracy"] for name in OPTIMIZERS],
         },
     )
-    yield losses({name: ran[name].series("train/loss") for name in OPTIMIZERS})
+    yield losses(ran)
     yield Table(
         "step_sizes",
         "The size of a step under a gradient that is always 1, lr 0.01",
@@ -76,23 +72,20 @@ def answer(ran: Mapping[str, Ran]) -> Iterator[Table | Chart]:
     yield frozen(ran["sgd"], ran["frozen"])
 
 
-def losses(curves: Mapping[str, list[float]]) -> Chart:
+def losses(ran: Mapping[str, Ran]) -> Chart:
     """Training loss of each optimizer by epoch."""
-    styles = ["-", "-", "-", "--", "--", "--", ":", ":", ":"]
-
-    def draw(axes: Axes) -> None:
-        for number, (name, curve) in enumerate(curves.items()):
-            title = OPTIMIZERS[name][0]
-            color = (*COLORS, SKY)[number % 7] if number < 7 else COLORS[number - 7]
-            epochs = range(1, len(curve) + 1)
-            axes.plot(epochs, curve, styles[number], color=color, linewidth=2, label=title)
-        axes.set(xlabel="epoch", ylabel="training loss", yscale="log")
-        axes.set_title("The digits, the same initial weights, nine optimizers")
-        axes.legend(fontsize=8, loc="lower left")
-        axes.grid(alpha=0.3)
-
-    epochs = list(range(1, 1 + len(next(iter(curves.values())))))
-    return Chart("optimizers", {"epoch": epochs, **curves}, draw)
+    lines = {}
+    for name, (title, _, _) in OPTIMIZERS.items():
+        values = ran[name].series("train/loss")
+        lines[title] = (range(1, len(values) + 1), values)
+    return curves(
+        "optimizers",
+        lines,
+        xlabel="epoch",
+        ylabel="training loss",
+        title="The digits, the same initial weights, nine optimizers",
+        log_y=True,
+    )
 
 
 STEPPING: dict[str, dict[str, float]] = {

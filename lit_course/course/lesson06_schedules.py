@@ -10,7 +10,8 @@ import numpy as np
 from lit_course.course.lesson import Lesson, Run, Table
 from lit_course.course.ran import Ran
 from lit_course.figures import Chart
-from lit_course.figures.chart import BLUE, COLORS, ORANGE, SKY
+from lit_course.figures.chart import BLUE, ORANGE, SKY
+from lit_course.figures.curves import curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,10 +23,13 @@ PLAIN = (
     " --trainer.log_every_n_steps 1"
 )
 SCHEDULES = {
-    "step": ("StepLR", "--model.lr_scheduler_options '{step_size: 5, gamma: 0.5}'"),
+    "step": (
+        "StepLR",
+        "--model.lr_scheduler_options.step_size 5 --model.lr_scheduler_options.gamma 0.5",
+    ),
     "multi_step": (
         "MultiStepLR",
-        "--model.lr_scheduler_options '{milestones: [4, 14], gamma: 0.3}'",
+        "--model.lr_scheduler_options.milestones '[4, 14]' --model.lr_scheduler_options.gamma 0.3",
     ),
     "linear": ("LinearDecay", ""),
     "cosine": ("CosineAnnealingLR", "--model.lr_scheduler_options.eta_min 0.01"),
@@ -46,15 +50,15 @@ def answer(ran: Mapping[str, Ran]) -> Iterator[Table | Chart]:
             **{name: [rates[name][epoch] for epoch in LOOKED_AT] for name in SCHEDULES},
         },
     )
-    yield drawn({name: logged(ran[name]) for name in SCHEDULES})
+    yield drawn(ran)
     loss, rate = ran["plateau"].series("val/loss"), by_epoch(ran["plateau"])
     yield plateau(loss, rate)
     cuts = reductions(rate)
     yield Table(
         "reductions",
-        "ReduceLROnPlateau, factor 0.1, patience 2: when it gave up waiting",
+        "ReduceLROnPlateau, factor 0.1, patience 3: when it gave up waiting",
         {
-            "after epoch": [epoch for epoch in cuts],
+            "after epoch": cuts,
             "lr before": [rate[epoch - 1] for epoch in cuts],
             "lr after": [rate[epoch] for epoch in cuts],
             "best val/loss": [min(loss[:epoch]) for epoch in cuts],
@@ -65,7 +69,7 @@ def answer(ran: Mapping[str, Ran]) -> Iterator[Table | Chart]:
 
 def logged(run: Ran) -> list[float]:
     """The rate of every update."""
-    [name] = [tag for tag in run.scalars() if tag.startswith("lr-")]
+    [name] = [tag for tag in run.recorded.curves if tag.startswith("lr-")]
     return run.series(name)
 
 
@@ -80,23 +84,21 @@ def reductions(rates: list[float]) -> list[int]:
     return [epoch for epoch in range(1, len(rates)) if rates[epoch] < 0.99 * rates[epoch - 1]]
 
 
-def drawn(rates: Mapping[str, list[float]]) -> Chart:
+def drawn(ran: Mapping[str, Ran]) -> Chart:
     """The rate of every update, a curve a schedule."""
-
-    def draw(axes: Axes) -> None:
-        for (name, values), color in zip(rates.items(), COLORS, strict=True):
-            epochs = np.arange(len(values)) * EPOCHS / len(values)
-            steps = "steps-post" if name in ("step", "multi_step", "linear", "cosine") else None
-            label = SCHEDULES[name][0] + (" behind a warm-up" if name == "warm_up" else "")
-            axes.plot(epochs, values, color=color, linewidth=2, drawstyle=steps, label=label)
-        axes.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
-        axes.set_xticks(range(0, EPOCHS + 1, 5))
-        axes.set_title("Six schedules, as they were logged")
-        axes.legend(fontsize=8, loc="upper right")
-        axes.grid(alpha=0.3)
-
-    updates = list(range(len(next(iter(rates.values())))))
-    return Chart("schedules", {"update": updates, **rates}, draw)
+    lines = {}
+    for name, (schedule, _) in SCHEDULES.items():
+        values = logged(ran[name])
+        title = schedule + (" after a warm-up" if name == "warm_up" else "")
+        ends = np.arange(len(values) + 1) * EPOCHS / len(values)  # a rate holds for a while
+        lines[title] = (np.repeat(ends, 2)[1:-1], np.repeat(values, 2))
+    return curves(
+        "schedules",
+        lines,
+        xlabel="epoch",
+        ylabel="learning rate",
+        title="Six schedules, as they were logged",
+    )
 
 
 def plateau(loss: list[float], rate: list[float]) -> Chart:
@@ -111,7 +113,7 @@ def plateau(loss: list[float], rate: list[float]) -> Chart:
             axes.annotate(
                 text,
                 (epoch + 0.5, 1),
-                (3, -12 - 12 * (number % 3)),
+                (3, -12 - 12 * number),
                 color=ORANGE,
                 fontsize=9,
                 xycoords=("data", "axes fraction"),
@@ -120,9 +122,9 @@ def plateau(loss: list[float], rate: list[float]) -> Chart:
         axes.plot(epochs, loss, ".-", color=BLUE, label="val/loss")
         best = np.minimum.accumulate(loss)
         axes.plot(epochs, best, color=SKY, drawstyle="steps-post", label="the best so far")
-        axes.set(xlabel="epoch", ylabel="val/loss", yscale="log")
+        axes.set(xlabel="epoch", ylabel="val/loss", ylim=(0, None))
         axes.set_title(f"ReduceLROnPlateau: lr {rate[0]:g}, a tenth after each wait in vain")
-        axes.legend(loc="lower left")
+        axes.legend(loc="lower right")
         axes.grid(alpha=0.3)
 
     columns = {"epoch": epochs.tolist(), "val/loss": loss, "lr": rate}
@@ -135,7 +137,9 @@ LESSON = Lesson(
             name: Run(f"{PLAIN} --model.lr_scheduler {schedule} {options}".rstrip())
             for name, (schedule, options) in SCHEDULES.items()
         },
-        "plateau": Run("fit --config configs/lessons/lesson6_plateau.yaml"),
+        "plateau": Run(
+            "fit --config configs/lessons/lesson6_plateau.yaml --trainer.log_every_n_steps 1"
+        ),
     },
     answer=answer,
 )

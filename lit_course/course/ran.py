@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lit_course import checkpoints, loading
 from lit_course.modules import SupervisedModule
+from lit_course.recorded import Recorded, read_run
 
 
 @dataclass(frozen=True)
@@ -29,32 +30,18 @@ class Ran:
     diverged: str | None = None
 
     @cached_property
-    def _events(self) -> Any:
-        # tensorboard ships no type information.
-        from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
-            EventAccumulator,
-        )
-
-        return EventAccumulator(str(self.folder), size_guidance={"scalars": 0}).Reload()
-
-    def scalars(self) -> list[str]:
-        """Names of all that was logged."""
-        names: list[str] = self._events.Tags()["scalars"]
-        return names
+    def recorded(self) -> Recorded:
+        """Its curves, numbers and configuration."""
+        return read_run(self.folder)
 
     def series(self, name: str) -> list[float]:
-        """A value in the order in which it was logged; losses of an epoch, rates of an update."""
-        return [event.value for event in self._events.Scalars(name)]
+        """The values of a curve, in the order in which they were logged."""
+        values: list[float] = self.recorded.curves[name][1].tolist()
+        return values
 
-    def steps(self, name: str) -> list[int]:
-        """The update after which each was logged."""
-        return [event.step for event in self._events.Scalars(name)]
-
-    def metrics(self, verb: str = "fit") -> dict[str, float]:
-        """The final numbers of a verb."""
-        path = self.folder / f"{verb}_metrics.json"
-        found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+    def metrics(self, verb: str = "fit") -> Mapping[str, float]:
+        """The final numbers of a verb; those of a fit are of its best checkpoint."""
+        return self.recorded.metrics[verb]
 
     def model(self) -> SupervisedModule:
         """The model of its best checkpoint."""
