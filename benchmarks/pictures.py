@@ -51,15 +51,32 @@ def lesson5_accuracy(record: dict[str, Any]) -> None:
     plt.close(figure)
 
 
-def lesson9_figures() -> None:
-    """What a test of the ranker draws."""
-    name = "mlp_ranker_synthetic"
-    os.chdir(ROOT)  # the command names the configuration from here
-    with tempfile.TemporaryDirectory() as folder:
-        if lit_course([*command(CONFIGS[name]), "--runs", folder]):
-            raise SystemExit(f"{name} has failed")
-        for picture in Path(folder).glob("*/*/figures/*.png"):
-            shutil.copy(picture, IMAGES / picture.name.replace("test_", "lesson9_"))
+# What a run draws, and what it is called here.
+DRAWN = {
+    "mlp_ranker_synthetic": {
+        "test_ndcg_by_query": "lesson9_ndcg_by_query",
+        "test_score_by_relevance": "lesson9_score_by_relevance",
+    },
+    "mlp_digits": {
+        "test_confusion_matrix": "figures_confusion_matrix",
+        "test_mistakes": "figures_mistakes",
+        "test_reliability": "figures_reliability",
+    },
+    "linear_diabetes_exact": {"test_coefficients": "figures_coefficients"},
+    "linear_roller_coaster": {"train_fitted_curve": "figures_fitted_curve"},
+}
+
+
+def drawn_by_runs() -> None:
+    """What the figures of a run are."""
+    os.chdir(ROOT)  # the commands name the configurations from here
+    for name, pictures in DRAWN.items():
+        with tempfile.TemporaryDirectory() as folder:
+            if lit_course([*command(CONFIGS[name]), "--runs", folder]):
+                raise SystemExit(f"{name} has failed")
+            (figures,) = Path(folder).glob("*/*/figures")
+            for drawn, here in pictures.items():
+                shutil.copy(figures / f"{drawn}.png", IMAGES / f"{here}.png")
 
 
 def main() -> None:
@@ -67,7 +84,7 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     lesson5_accuracy(record)
-    lesson9_figures()
+    drawn_by_runs()
 
 
 if __name__ == "__main__":

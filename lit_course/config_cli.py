@@ -7,7 +7,7 @@ from argparse import ArgumentError
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ActionYesNo, Namespace
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -85,6 +85,12 @@ class ConfigCLI(LightningCLI):
             type=bool,
             default=True,
             help="After a test, show trivial and closed-form references beside its numbers.",
+        )
+        parser.add_argument(
+            "--figures",
+            type=bool | Literal["every_step"],
+            default=True,
+            help="Draw figures; every_step adds the fitted curve of one feature along the way.",
         )
         parser.add_argument(
             "--lean_loop",

@@ -66,21 +66,11 @@ class StageMetrics(nn.Module):
         self.answer = answer
         self.check = check
         self._pending = Pending()
-        self._kept: list[tuple[Tensor, Tensor]] | None = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Sums are exact in the dtype that they have, whatever that of the network becomes.
         super()._apply(lambda t: fn(t).to(t.dtype), recurse)  # type: ignore[no-untyped-call]  # torch
         return self
-
-    def keep(self) -> None:
-        """Keep all answers and targets from now on until ``reset``, for ``kept``."""
-        self._kept = []
-
-    def kept(self) -> list[tuple[Tensor, Tensor]]:
-        """Answers and targets of this process, in their order and in pieces, on the CPU."""
-        self.feed()
-        return [(answers.cpu(), targets.cpu()) for answers, targets in self._kept or ()]
 
     @property
     def has_samples(self) -> bool:
@@ -114,8 +104,6 @@ class StageMetrics(nn.Module):
                 if self.check is not None:
                     self.check(target)
                 answers = self.answer(outputs)
-                if self._kept is not None:
-                    self._kept.append((answers, target))
                 self.metrics.update(answers, target)
                 if self.details is not None:
                     self.details.update(answers, target)
@@ -159,7 +147,6 @@ class StageMetrics(nn.Module):
 
     def reset(self) -> None:
         """Forget all samples."""
-        self._kept = None
         self._pending.clear()
         self.loss.reset()
         self.metrics.reset()

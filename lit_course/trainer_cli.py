@@ -20,6 +20,7 @@ from lit_course.callbacks import (
     EndTogether,
     Figures,
     FiniteCheck,
+    FittedCurve,
     PredictionFile,
     Results,
     RunPlan,
@@ -155,7 +156,11 @@ class TrainerCLI(ConfigCLI):
         yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
         if self._asked.baselines:
             yield Baselines(self.folder)
-        yield Figures(None if self.folder is None else self.folder / runs.FIGURES)
+        folder = None if self.folder is None else self.folder / runs.FIGURES
+        if self._asked.figures is not False:
+            yield Figures(folder)
+        if self._asked.figures == "every_step" and self.verb == "fit":
+            yield FittedCurve(folder)
 
     # ------------------------------------------------------------- running it
 

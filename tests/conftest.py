@@ -100,9 +100,19 @@ class Done:
 
 
 @pytest.fixture
-def lit(tmp_path, capsys):
+def draws() -> bool:
+    """Whether the figures of a run are drawn, which takes most of its second; tests of them do."""
+    return False
+
+
+@pytest.fixture
+def lit(tmp_path, capsys, monkeypatch, draws):
     """``lit-course`` in this process: ``lit("fit", "--model", ...)``, runs below ``tmp_path``."""
     from lit_course.cli import main
+    from lit_course.figures import Chart
+
+    if not draws:
+        monkeypatch.setattr(Chart, "pixels", lambda chart: np.zeros((1, 1, 3), np.uint8))
 
     def run(*args: object) -> Done:
         capsys.readouterr()

@@ -58,6 +58,12 @@ def found(model: LightningModule, runner: Trainer) -> dict[str, Any]:
     return state | {name: float(value) for name, value in runner.callback_metrics.items()}
 
 
+def numbers_of(table: Path) -> list[list[float]]:
+    """The cells of a CSV file that are numbers."""
+    _, *rows = csv.reader(table.open())
+    return [[float({"": -1, "inf": 9}.get(cell, cell)) for cell in row] for row in rows]
+
+
 def penalties_and_accumulated_gradients() -> dict[str, Any]:
     x, _ = samples(167)
     data = ArrayDataModule(
@@ -138,10 +144,14 @@ def weighted_samples_and_a_tuned_threshold() -> dict[str, Any]:
             optimizer="SGD",
             lr=0.1,
         )
-        runner = trainer(max_epochs=2)
+        figures = Path(sys.argv[1]) / f"{case}{WORLD}"
+        runner = trainer(max_epochs=2, callbacks=[Figures(figures)])
         runner.fit(model, datamodule=data)
         results |= {f"{case} {name}": value for name, value in found(model, runner).items()}
         runner.test(model, datamodule=data, verbose=False)
+        runner.strategy.barrier()  # the first process has drawn
+        for file in figures.glob("*_[cpr]*.csv"):  # units of the first layer have no order
+            results |= {f"{case} {file.stem}": numbers_of(file)}
         values = {name: float(value) for name, value in runner.callback_metrics.items()}
         results |= {f"{case} {name}": value for name, value in values.items()}
     for solver in ("gradient", "exact"):
@@ -207,10 +217,7 @@ def ranking() -> dict[str, Any]:
         for column in ("query", "item", "score", "rank"):
             results[f"{loss} {column}"] = [float(row[column]) for row in rows]
         for table in file.parent.glob("figures/*.csv"):
-            _, *numbers = csv.reader(table.open())
-            results[f"{loss} {table.stem}"] = [
-                [float(cell or -1) for cell in row] for row in numbers
-            ]
+            results[f"{loss} {table.stem}"] = numbers_of(table)
     return results
 
 

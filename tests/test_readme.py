@@ -20,6 +20,7 @@ PAGES = (
     "docs/images.md",
     "docs/baselines.md",
     "docs/ranking.md",
+    "docs/figures.md",
     "docs/lessons/09_metrics.md",
 )
 PYTHON = (*PAGES, "docs/sklearn.md")

@@ -5,6 +5,7 @@ from lit_course.callbacks.best_checkpoint import BestCheckpoint
 from lit_course.callbacks.end_together import EndTogether
 from lit_course.callbacks.figures import Figures
 from lit_course.callbacks.finite_check import FiniteCheck
+from lit_course.callbacks.fitted_curve import FittedCurve
 from lit_course.callbacks.prediction_file import PredictionFile
 from lit_course.callbacks.progress import RunProgress
 from lit_course.callbacks.results import Results
@@ -18,6 +19,7 @@ __all__ = [
     "EndTogether",
     "Figures",
     "FiniteCheck",
+    "FittedCurve",
     "PredictionFile",
     "Results",
     "RunPlan",

@@ -21,7 +21,12 @@ class DigitsDataModule(SupervisedDataModule):
         shuffle: Whether the training rows come in a new order each epoch.
         drop_last: Whether training leaves out a last batch that is smaller.
         seed: Seed of the split and of the order.
+
+    Attributes:
+        image_shape: Channels, height and width of what the features are, for figures.
     """
+
+    image_shape = (1, 8, 8)
 
     def __init__(
         self,

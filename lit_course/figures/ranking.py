@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lit_course.figures.chart import BLUE, ORANGE, SKY, Chart
+from lit_course.figures.chart import BLUE, ORANGE, SKY, Chart, caption
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,7 @@ def metric_by_query(
     queries: Sequence[str],
     sizes: ArrayLike,
     undefined: float = np.nan,
+    of: str = "",
 ) -> Chart:
     """One value for each query, best first, and their mean: what the mean alone would hide.
 
@@ -32,6 +33,7 @@ def metric_by_query(
         queries: A name for each of the Q queries.
         sizes: Number of items of each, ``(Q,)``.
         undefined: What a query counts whose value is not defined; NaN leaves it out.
+        of: What they are of, in words.
     """
     drawn = np.asarray(values[metric], dtype=float)
     absent = int(np.isnan(drawn).sum())
@@ -50,14 +52,16 @@ def metric_by_query(
             axes.axhline(mean, color=ORANGE, linestyle="--", label=label)
             axes.legend(loc="lower left")
         axes.set(xlabel=f"{len(drawn):,} queries, best first", ylabel=title, ylim=(0, 1.02))
-        axes.set_title(f"{title} by query")
+        caption(axes, f"{title} by query", of)
 
     numbers = {name: np.asarray(column, dtype=float).tolist() for name, column in values.items()}
     columns = {"query": list(queries), "items": np.asarray(sizes).tolist(), **numbers}
     return Chart(f"{metric.partition('@')[0]}_by_query", columns, draw)
 
 
-def score_by_relevance(scores: ArrayLike, relevance: ArrayLike, query: ArrayLike) -> Chart:
+def score_by_relevance(
+    scores: ArrayLike, relevance: ArrayLike, query: ArrayLike, of: str = ""
+) -> Chart:
     """Scores of the items of each grade, as boxes: half of them in the box, 90 % in the whiskers.
 
     Only the order within a query matters to a ranker, so the mean of its query is taken from each
@@ -67,6 +71,7 @@ def score_by_relevance(scores: ArrayLike, relevance: ArrayLike, query: ArrayLike
         scores: ``(N,)``.
         relevance: ``(N,)``.
         query: Number of each item's query, ``(N,)``, from 0 without gaps.
+        of: What they are of, in words.
     """
     query = np.asarray(query)
     above = np.asarray(scores, dtype=float)
@@ -92,7 +97,7 @@ def score_by_relevance(scores: ArrayLike, relevance: ArrayLike, query: ArrayLike
             medianprops={"color": ORANGE, "linewidth": 2},
         )
         axes.set(xlabel="relevance, and number of items", ylabel="score above its query's mean")
-        axes.set_title("Score against relevance")
+        caption(axes, "Score against relevance", of)
         axes.grid(axis="y", alpha=0.3)
 
     return Chart("score_by_relevance", columns, draw)

@@ -6,9 +6,9 @@ A concrete module declares its network, loss and metrics; nothing else differs b
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isinf
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lit_course.figures import Chart, Seen, charts_of
 from lit_course.mean_loss import mean_loss
 from lit_course.modules.at_rest import at_rest
 from lit_course.modules.batch import check_weight, unpack
@@ -33,6 +34,15 @@ from lit_course.stage_metrics import (
 
 Stage = Literal["train", "val", "test"]
 ROWS_AT_ONCE = 1024
+
+
+class Step(NamedTuple):
+    """One batch: its mean loss, what that was divided by, the outputs and the targets."""
+
+    loss: Tensor
+    weight: Tensor | int
+    outputs: Tensor
+    target: Tensor
 
 
 class SupervisedModule(DeclaredModule):
@@ -98,6 +108,10 @@ class SupervisedModule(DeclaredModule):
     def after_report(self, stage: Stage, metrics: StageMetrics) -> None:
         """Say what the numbers alone would hide."""
 
+    def charts(self, seen: Seen) -> Iterator[Chart]:
+        """Figures of a split, and of the model as it is, see ``callbacks/figures.py``."""
+        return charts_of(seen, self.output_names, self.output_names)
+
     def penalty(self) -> Tensor | None:
         """What training adds to the loss, reported apart from it."""
         return None
@@ -107,8 +121,8 @@ class SupervisedModule(DeclaredModule):
 
     # ------------------------------------------------------------- steps
 
-    def _step(self, batch: Any, stage: Stage, report: bool = True) -> tuple[Tensor, Tensor | int]:
-        """The mean loss of a batch, and what it was divided by."""
+    def _step(self, batch: Any, stage: Stage, report: bool = True) -> Step:
+        """Outputs and loss of a batch."""
         x, y, sample_weight = self.read(batch)
         first = stage not in self._checked
         if first and not x.isfinite().all():
@@ -123,7 +137,7 @@ class SupervisedModule(DeclaredModule):
         loss, weight = self.mean_loss(outputs, y, sample_weight)
         if report:
             self._stage_metrics(stage).add(outputs, y, loss, weight)
-        return loss, weight
+        return Step(loss, weight, outputs, y)
 
     def _stage_metrics(self, stage: Stage) -> StageMetrics:
         metrics: StageMetrics = getattr(self, f"{stage}_metrics")
@@ -133,20 +147,28 @@ class SupervisedModule(DeclaredModule):
         """One batch of training: the loss, and the penalty if there is one."""
         # LBFGS evaluates a batch several times an update; the first one is reported.
         first = self._update.loss is None
-        loss, weight = self._step(batch, "train", report=first)
-        loss = global_mean(loss, weight)
+        step = self._step(batch, "train", report=first)
+        loss = global_mean(step.loss, step.weight)
         if first:
             self._update.loss = loss.detach()
         penalty = self.penalty()
         return loss if penalty is None else loss + penalty
 
     def validation_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
-        """One batch of validation."""
-        return self._step(batch, "val")[0]
+        """One batch of validation: loss, answers and ``target``."""
+        return self._evaluated(batch, "val")
 
     def test_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
-        """One batch of the test."""
-        return self._step(batch, "test")[0]
+        """One batch of the test: loss, answers and ``target``."""
+        return self._evaluated(batch, "test")
+
+    def evaluate(self, batch: Any) -> dict[str, Tensor]:
+        """What a step of validation returns for a batch; nothing is reported."""
+        return self._evaluated(batch, "train", report=False)
+
+    def _evaluated(self, batch: Any, stage: Stage, report: bool = True) -> dict[str, Tensor]:
+        step = self._step(batch, stage, report)
+        return {"loss": step.loss, **self.answers(step.outputs), "target": step.target}
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Answers for one batch; targets, if it has them, are not looked at."""

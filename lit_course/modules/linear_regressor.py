@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from lit_course.categories import categories, table_width
+from lit_course.figures import Chart, Seen, coefficients
 from lit_course.gather import gather
 from lit_course.losses import REGRESSION_LOSSES, make_loss
 from lit_course.modules.hyperparameters import check_size
@@ -295,6 +296,14 @@ class LinearRegressor(SolvableModule, Regressor):
         total_weight = self.num_samples.clamp_min(1) * self.mean_weight
         ridge = self.l2 / total_weight * weight.square().sum()
         return (lasso + ridge) / self.out_features
+
+    def charts(self, seen: Seen) -> Iterator[Chart]:
+        """Those of a regression, and the coefficients."""
+        yield from super().charts(seen)
+        if isinstance(self.network, LinearModel):
+            weights = {name: value.cpu().numpy() for name, value in self.coefficients().items()}
+            line = "of log(1 + target)" if self.target_transform == "log" else "original units"
+            yield from filter(None, [coefficients(weights, self.output_names, line)])
 
     def coefficients(self) -> dict[str, Tensor]:
         """The fitted line in original units, whatever the standardisation.

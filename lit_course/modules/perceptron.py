@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from math import prod
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import Linear
 
 from lit_course.categories import categories, embedding_width, table_width
+from lit_course.figures import Chart, Seen, weight_images, weight_map
 from lit_course.gather import gather
 from lit_course.modules.base import SupervisedModule
 from lit_course.modules.hyperparameters import check_size
@@ -18,6 +21,7 @@ from lit_course.names import lookup
 from lit_course.networks import ACTIVATIONS, BATCH_OF_ONE, INITIALIZATIONS, MLP, NORMALIZATIONS
 from lit_course.piecewise import PiecewiseLinear
 
+MOST_FEATURES = 60  # of a heat map of weights
 MAX_VALUES = 2**24  # 64 MB of the training split on each process, to find quantiles in
 
 
@@ -99,6 +103,26 @@ class PerceptronModule(SupervisedModule):
         takes_statistics = self.normalization == "batch" and not self._frozen_norms
         if takes_statistics and survey.last_batch == 1:
             raise ValueError(f"the last batch of an epoch has one sample: {BATCH_OF_ONE}")
+
+    def charts(self, seen: Seen) -> Iterator[Chart]:
+        """Those of the task, and the weights of the first layer."""
+        yield from super().charts(seen)
+        if not isinstance(self.network, MLP):
+            return
+        name, layer = next(
+            (n, m) for n, m in self.network.named_children() if isinstance(m, Linear)
+        )
+        weight = layer.weight.detach().float().cpu().numpy()
+        units = self.output_names if name == "output" else None
+        units = units if units is None or len(units) == len(weight) else None
+        of = (
+            "of inputs in units of their deviation" if self.standardize else "of inputs as they are"
+        )
+        features = self.schema.get("feature_names") or [f"x{i}" for i in range(weight.shape[1])]
+        if seen.image_shape is not None and prod(seen.image_shape) == weight.shape[1]:
+            yield weight_images(weight, seen.image_shape, units, of)
+        elif len(features) == weight.shape[1] <= MOST_FEATURES and not categories(self.schema):
+            yield weight_map(weight, features, units, of)
 
     @torch.no_grad()
     def _encoded_columns(self, survey: Survey, columns: int) -> Tensor:

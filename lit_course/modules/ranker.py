@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import nan
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from lit_course.dcg import MAX_RELEVANCE, Gain
-from lit_course.figures import Chart, metric_by_query, score_by_relevance
+from lit_course.figures import Chart, Seen, metric_by_query, score_by_relevance
 from lit_course.modules.base import ROWS_AT_ONCE
 from lit_course.modules.hyperparameters import check_size
 from lit_course.modules.perceptron import PerceptronModule
@@ -85,6 +85,8 @@ class Ranker(PerceptronModule):
     Raises:
         ValueError: If arguments are unknown or contradict each other.
     """
+
+    figure_rows = None  # figures are of whole queries
 
     def __init__(
         self,
@@ -260,30 +262,23 @@ class Ranker(PerceptronModule):
             "rank": queries.ranks(scores),
         }
 
-    def charts(self, stage: str, scores: Tensor, target: Tensor) -> list[Chart]:
-        """NDCG of every query, and scores by relevance, of a whole split.
-
-        Args:
-            stage: ``val`` or ``test``.
-            scores: ``(N,)``.
-            target: ``(N, 2)``, see ``configure_loss``.
-        """
-        relevance, begin = target.unbind(1)
+    def charts(self, seen: Seen) -> Iterator[Chart]:
+        """NDCG of every query, and scores by relevance, of a whole split."""
+        scores = torch.from_numpy(seen.rows["score"])
+        relevance, begin = torch.from_numpy(seen.rows["target"]).unbind(1)
         queries = Queries.begin(begin)
         values = values_of_queries(
             scores, relevance, queries, self.top_k, self.gain, self.relevance_threshold
         )
         undefined = {"neg": 0.0, "pos": 1.0, "skip": nan}[self.empty_target_action]
         said = getattr(getattr(self.trainer, "datamodule", None), "split_queries", {})
-        names = said.get(stage, [])
+        names = said.get(seen.split, [])
         if self.trainer.world_size > 1 and len(names) != len(queries):
             names = []  # parts of several processes
         names = names[: len(queries)] or [str(number) for number in range(len(queries))]
         shown = f"ndcg@{max(self.top_k)}" if self.top_k else "mrr"
-        return [
-            metric_by_query(shown, values, names, queries.sizes, undefined),
-            score_by_relevance(scores.float(), relevance, queries.of_row),  # NumPy has no bfloat16
-        ]
+        yield metric_by_query(shown, values, names, queries.sizes, undefined, seen.of)
+        yield score_by_relevance(scores, relevance, queries.of_row, seen.of)
 
     @property
     def output_names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from lit_course.categories import categories
+from lit_course.figures import Chart, Seen, regression
 from lit_course.metrics import per_target_metrics, regression_answers, regression_metrics
 from lit_course.modules.base import ROWS_AT_ONCE, SupervisedModule
 from lit_course.modules.survey import Survey
@@ -137,6 +140,12 @@ class Regressor(SupervisedModule):
         """The targets, from the data module; their numbers where it names none."""
         names = self.schema.get("target_names")
         return list(names) if names else [str(k) for k in range(self.out_features or 0)]
+
+    def charts(self, seen: Seen) -> Iterator[Chart]:
+        """Predictions against targets, residuals, and of one feature the fitted curve."""
+        (feature, *_) = self.schema.get("feature_names") or ["x"]
+        ask = None if categories(self.schema) else self.predict  # codes have nothing in between
+        return regression(seen, self.output_names, feature, ask)
 
     # ------------------------------------------------------------- metrics
 
