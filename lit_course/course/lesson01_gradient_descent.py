@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DOCUMENT = (25823.8, 5435.5, 1577.4, 847.4, 709.2, 683.1, 678.1, 677.2, 677.0, 676.96, 676.95)
 RATE, STEPS = 1e-5, 11
 COASTER = "fit --config configs/linear_roller_coaster.yaml"
+PLAIN = f"{COASTER} --figures false"
 MADE = "--model LinearRegressor --model.degree 2 --data RollerCoasterDataModule --data.seed 42"
 RATES = {
     "barely_moves": "1.0e-07",
@@ -91,7 +92,7 @@ def answer(ran: Mapping[str, Ran]) -> Iterator[Table | Chart]:
     )
     yield every_step(t, speed, path)
     names = ("document", "standardised", "exact")
-    weights = [list(ran[name].model().coefficients().values()) for name in names]  # type: ignore[operator]
+    weights = [list(ran[name].model().coefficients().values()) for name in names]
     yield Table(
         "solutions",
         "Where each ends; the points are 0.75 t² - 14.25 t + 68.69 and noise",
@@ -235,20 +236,20 @@ def two_valleys() -> Chart:
 
 
 FAN = {
-    name: Run(f"{COASTER} --model.lr {rate} --trainer.max_epochs 41", diverges=name == "diverges")
+    name: Run(f"{PLAIN} --model.lr {rate} --trainer.max_epochs 41", diverges=name == "diverges")
     for name, rate in RATES.items()
 }
 LESSON = Lesson(
     runs={
-        "document": Run(COASTER),
+        "document": Run(f"{COASTER} --figures every_step"),
         "without_noise": Run(
-            f"{COASTER} --data.noise 0 --model.initial_weights '[-0.7506, -0.7658, 1.3525]'"
+            f"{PLAIN} --data.noise 0 --model.initial_weights '[-0.7506, -0.7658, 1.3525]'"
         ),
         "standardised": Run(
-            f"{COASTER} --model.standardize true --model.lr 0.2 --trainer.max_epochs 150"
+            f"{PLAIN} --model.standardize true --model.lr 0.2 --trainer.max_epochs 150"
             " --model.optimizer_options.momentum 0.9"
         ),
-        "exact": Run(f"fit {MADE} --model.solver exact --trainer.max_epochs 1"),
+        "exact": Run(f"fit {MADE} --model.solver exact --trainer.max_epochs 1 --figures false"),
         **FAN,
     },
     answer=answer,

@@ -13,7 +13,7 @@ from lit_course.figures import Chart
 from lit_course.figures.curves import curves
 from lit_course.optimizers import make_optimizer
 
-BASE = "fit --config configs/lessons/lesson2_optimizers.yaml"
+BASE = "fit --config configs/lessons/lesson2_optimizers.yaml --figures false"
 # The usual rate of each; batch gradient descent and SGD differ in the batch alone.
 OPTIMIZERS = {
     "gradient_descent": ("batch gradient descent", 0.1, "--data.batch_size 2000"),

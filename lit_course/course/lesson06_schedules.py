@@ -20,7 +20,7 @@ EPOCHS, RATE = 20, 0.1
 PLAIN = (
     "fit --model LinearRegressor --data DiabetesDataModule --data.batch_size 32"
     f" --model.optimizer SGD --model.lr {RATE} --trainer.max_epochs {EPOCHS}"
-    " --trainer.log_every_n_steps 1"
+    " --trainer.log_every_n_steps 1 --figures false"
 )
 SCHEDULES = {
     "step": (

@@ -18,7 +18,7 @@ CLEAN, TRAINING, VALIDATION = 1200, 50, 300  # digits
 NOISE = 5.0  # standard deviation, of pixels from 0 to 16
 MLP = (
     "fit --model MLPClassifier --model.hidden_features '[64, 64]' --model.standardize false"
-    " --trainer.max_epochs 30 --data ArrayDataModule"
+    " --trainer.max_epochs 30 --figures false --data ArrayDataModule"
 )
 STARTS = {
     "scratch": "",

@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lit_course import checkpoints, loading
-from lit_course.modules import SupervisedModule
+from lit_course.closed_table import DATAMODULES
 from lit_course.recorded import Recorded, read_run
 
 
@@ -43,9 +44,18 @@ class Ran:
         """The final numbers of a verb; those of a fit are of its best checkpoint."""
         return self.recorded.metrics[verb]
 
-    def model(self) -> SupervisedModule:
+    def model(self) -> Any:
         """The model of its best checkpoint."""
         return loading.load(self.folder)
+
+    def rows(self, split: str) -> tuple[Tensor, Tensor]:
+        """Features and targets of a split of its data: ``train``, ``val`` or ``test``."""
+        of = self.recorded.config["data"]
+        data = DATAMODULES[of["class_path"].rpartition(".")[2]](**of["init_args"])
+        data.prepare_data()
+        data.setup()
+        x, y = zip(*((x, y) for x, y, *_ in getattr(data, f"{split}_dataloader")()), strict=True)
+        return torch.cat(x), torch.cat(y)
 
     def checkpoint(self, which: str = "last") -> dict[str, Any]:
         """The contents of ``best`` or ``last``."""

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from lit_course.figures.chart import Chart
 from lit_course.figures.confusion import confusion_matrix
-from lit_course.figures.thresholds import precision_recall_curves, roc_curves
 from lit_course.figures.regression import fitted_curve, predicted_against_true, residuals
 from lit_course.figures.reliability import reliability
 from lit_course.figures.seen import Seen
+from lit_course.figures.thresholds import precision_recall_curves, roc_curves
 from lit_course.figures.tiles import classified
 
 MOST_TARGETS = 4  # that are drawn, each by itself
