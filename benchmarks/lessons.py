@@ -31,7 +31,7 @@ RECORD = ROOT / "docs" / "lessons.json"
 IMAGES = ROOT / "docs" / "images"
 PAGES = ROOT / "docs" / "lessons"
 # A table of a page: the answer's name for it, titles, and names of the rows where they have others.
-TABLE = re.compile(r"<!-- (\w+): ([^/\n]+?)(?: // ([^\n]+?))? -->\n.*?<!-- end -->", re.DOTALL)
+TABLE = re.compile(r"<!-- (\w+): (.+?)(?: // (.+?))? -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def measure(number: int, data: Path) -> dict[str, Any]:
@@ -82,10 +82,8 @@ def shown(page: str, tables: Mapping[str, Mapping[str, list[Any]]]) -> str:
             raise ValueError(f"{start} names {len(titles)} columns and {len(labels)} rows")
         rows = zip(labels, *([cell(v) for v in column] for column in columns[1:]), strict=True)
         lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *rows]
-        return "\n".join(
-            [start, *("| " + " | ".join(c.strip() for c in row) + " |" for row in lines)]
-            + ["<!-- end -->"]
-        )
+        drawn = ("| " + " | ".join(c.strip() for c in row) + " |" for row in lines)
+        return "\n".join([start, *drawn, "<!-- end -->"])
 
     return TABLE.sub(table, page)
 

@@ -33,24 +33,28 @@ def lesson(args: Sequence[str], execute: Callable[[str, list[str]], object]) -> 
         for number, entry in CONTENTS.items():
             print(f"{number:2}  {entry.title}\n    {entry.question}")
         return
-    number, *options = args
-    if not number.isdecimal() or int(number) not in CONTENTS:
-        raise UsageError(f"the lessons are 1 to {len(CONTENTS)}, found {number!r}\n{USAGE}")
     folders = {"--runs": "lightning_logs", "--data": "data"}
-    quick = False
-    rest = iter(options)
-    for option in rest:
-        flag, equals, value = option.partition("=")
-        if option == "--quick":
+    asked, quick = "", False
+    rest = iter(args)
+    for arg in rest:
+        flag, equals, value = arg.partition("=")
+        if arg == "--quick":
             quick = True
         elif flag in folders and (value if equals else (value := next(rest, ""))):
             folders[flag] = value
+        elif not asked and not arg.startswith("-"):
+            asked = arg
         else:
-            raise UsageError(f"lesson does not take {option!r}\n{USAGE}")
+            raise UsageError(f"lesson does not take {arg!r}\n{USAGE}")
+    if not asked.isdecimal() or int(asked) not in CONTENTS:
+        raise UsageError(
+            f"the lessons are 1 to {len(CONTENTS)}, found {asked or 'none'}: "
+            "lit-course lesson lists them"
+        )
     from lit_course.course.teach import teach
 
     teach(
-        int(number),
+        int(asked),
         execute,
         folder=Path(folders["--runs"]),
         data=Path(folders["--data"]),

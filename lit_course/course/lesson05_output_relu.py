@@ -36,7 +36,13 @@ def answer(ran: Mapping[str, Ran]) -> Iterator[Table | Chart]:
             **{RUNS[name]: [100 * v for v in values] for name, values in accuracy.items()},
         },
     )
-    yield curves("accuracy", lines, xlabel="epoch", ylabel="accuracy", title="A ReLU on the logits")
+    yield curves(
+        "accuracy_by_epoch",
+        lines,
+        xlabel="epoch",
+        ylabel="accuracy",
+        title="A ReLU on the logits",
+    )
     model = ran["output_relu"].model()
     names = list(model.class_names)
     logits = {name: logits_of(ran[name]) for name in RUNS}

@@ -138,7 +138,7 @@ def _as_rich(table: Table) -> RichTable:
 
 
 def cell(value: Any) -> str:
-    """A value as the tables show it: four significant digits, small and large ones in full."""
+    """A value as the tables show it: four significant digits, of large numbers five."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -149,7 +149,8 @@ def cell(value: Any) -> str:
         return str(value)
     if value and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.3g}"
-    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 1
+    order = math.floor(math.log10(abs(value))) if value else 0
+    digits = max(0, 4 - order if order > 1 else 3 - order)
     text = f"{value:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
