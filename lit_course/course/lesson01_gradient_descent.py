@@ -188,7 +188,7 @@ def descend(momentum: float) -> list[float]:
     path = [x.item()]
     for _ in range(VALLEY_STEPS):
         optimizer.zero_grad()
-        quartic(x).backward()
+        quartic(x).backward()  # type: ignore[no-untyped-call]  # as torch has it
         optimizer.step()
         path.append(x.item())
     return path

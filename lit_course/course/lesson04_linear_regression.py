@@ -55,9 +55,9 @@ def answer(ran: Mapping[str, Ran]) -> Iterator[Table | Chart]:
             **{title: [float(weights[n][f]) for f in features] for n, title in RUNS.items()},
         },
     )
-    chart = coefficients(weights["exact"], ["medv"], of="least squares")
-    assert chart is not None
-    yield chart
+    drawn = coefficients(weights["exact"], ["medv"], of="least squares")
+    assert drawn is not None
+    yield drawn
     yield faults(ran)
 
 
@@ -74,7 +74,8 @@ def faults(ran: Mapping[str, Ran]) -> Table:
         for start in range(0, seen, BATCH):
             optimizer.zero_grad()
             rows = slice(start, start + BATCH)
-            nn.functional.mse_loss(model(x[rows])[:, 0], y[rows]).backward()
+            loss = nn.functional.mse_loss(model(x[rows])[:, 0], y[rows])
+            loss.backward()  # type: ignore[no-untyped-call]  # as torch has it
             optimizer.step()
     with torch.no_grad():
         error = (model(x)[:, 0] - y).abs()

@@ -82,12 +82,12 @@ def logits_of(run: Ran) -> tuple[Tensor, Tensor]:
     x, y = run.rows("test")
     model = run.model()
     with torch.inference_mode():
-        return torch.cat([model(part) for part in x.split(2000)]), y
+        return torch.cat([model(part) for part in torch.split(x, 2000)]), y
 
 
 def average_loss(logits: Tensor, y: Tensor) -> Table:
     """The document's average, which divides by the wrong number, beside the right one."""
-    pairs = zip(logits.split(BATCH), y.split(BATCH), strict=True)
+    pairs = zip(torch.split(logits, BATCH), torch.split(y, BATCH), strict=True)
     batches = [F.cross_entropy(*pair).item() for pair in pairs]
     return Table(
         "average_loss",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,7 +127,7 @@ def plateau(loss: list[float], rate: list[float]) -> Chart:
         axes.legend(loc="lower right")
         axes.grid(alpha=0.3)
 
-    columns = {"epoch": epochs.tolist(), "val/loss": loss, "lr": rate}
+    columns: dict[str, Sequence[float]] = {"epoch": epochs.tolist(), "val/loss": loss, "lr": rate}
     return Chart("plateau", columns, draw)
 
 

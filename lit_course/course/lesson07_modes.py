@@ -125,7 +125,7 @@ def one_digit(run: Ran, x: Tensor, y: Tensor) -> Chart:
         values[mode] = np.array(passes)
 
     def draw(axes: Axes) -> None:
-        bins = np.linspace(0, 1, 41)
+        bins = np.linspace(0, 1, 41).tolist()
         axes.hist(
             values["train"], bins, color=SKY, edgecolor=BLUE, label=f"train(), {PASSES} passes"
         )
