@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 
-.PHONY: run test test-all test-lowest lint format types results bench pictures clean
+.PHONY: run test test-all test-lowest lint format types results bench docs pictures clean
 
 run: $(VENV)/installed
 	$(BIN)/lit-course fit --config configs/mlp_digits.yaml --test_best true
@@ -43,12 +43,17 @@ results: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
 
+# The manual as HTML, warnings as errors.
+docs: $(VENV)/installed
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 pictures: $(VENV)/installed
 	$(BIN)/python -m benchmarks.pictures
 	$(BIN)/python -m benchmarks.lessons
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) build dist docs/_build docs/configuration *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Made anew whenever the dependencies change.
 $(VENV)/installed: pyproject.toml

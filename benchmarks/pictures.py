@@ -79,12 +79,36 @@ def drawn_by_runs() -> None:
                 shutil.copy(figures / f"{drawn}.png", IMAGES / f"{here}.png")
 
 
+def commands_figures() -> None:
+    """What the commands of docs/commands.md draw."""
+    config = f"--config={CONFIGS['mlp_digits']}"
+    plateau = ("--model.lr_scheduler", "ReduceLROnPlateau", "--model.lr_interval", "epoch")
+    patience = ("--model.lr_scheduler_options.patience", "2")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        for command in (
+            ("schedule", config),
+            ("schedule", config, *plateau, *patience, "--output", "plateau.png"),
+            ("lr_find", config, "--apply", "tuned.yaml"),
+            ("fit", config, "--trainer.max_epochs", "10"),
+            ("fit", "--config", "tuned.yaml", "--trainer.max_epochs", "10"),
+            ("fit", config, "--trainer.max_epochs", "10", "--model.lr", "0.3", "--name", "fast"),
+            ("compare", "mlp_digits", "tuned", "fast"),
+        ):
+            if lit_course(command):
+                raise SystemExit(f"{command[0]} has failed")
+        for picture in Path(folder).glob("*.png"):
+            shutil.copy(picture, IMAGES / f"commands_{picture.name}")
+        os.chdir(ROOT)
+
+
 def main() -> None:
     """Draw all of them."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     lesson5_accuracy(record)
     drawn_by_runs()
+    commands_figures()
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ _KINDS: dict[str, Any] = {
 _PAST = {"hparams", "module_arguments", "hparams_type"}
 # Hyperparameters by which Lightning's loader or jsonargparse would find a class or a function.
 _IMPORTS = {"_instantiator", "_class_path", "class_path", "__path__"}
+_LIGHTNING_CLI = "lightning.pytorch.cli.instantiate_module"
 _MAX_TEXT = 4096  # the parser reads some texts as YAML, by recursion
 # Where ModelCheckpoint's state says its files are. It deletes them when there are better ones.
 _FILES = ("best_model_path", "kth_best_model_path", "last_model_path")
@@ -64,6 +65,8 @@ _REMOTE = re.compile("://|::")  # fsspec would take it for another file system
 
 def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Read a checkpoint: tensors and plain values only, no code.
+
+    What somebody's ``LightningCLI`` notes among the hyperparameters is left out.
 
     Args:
         path: The file.
@@ -84,6 +87,8 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
             checkpoint: dict[str, Any] = torch.load(
                 file, map_location=map_location, weights_only=True
             )
+            if "hyper_parameters" in checkpoint:
+                checkpoint["hyper_parameters"] = _arguments(checkpoint)
             return checkpoint
     except (DamagedArchiveError, NotPlainError) as error:
         raise ValueError(f"{path} is no readable checkpoint: {error}") from error
@@ -102,7 +107,7 @@ def _check_contents(contents: Any) -> None:
         if key in _PAST or not isinstance(key, str):
             raise NotPlainError(f"its entry {key!r:.80} is of no version of lit_course")
     _check_kind("its content", contents, _KINDS)
-    _check_hyperparameters(contents.get("hyper_parameters", {}))
+    _check_hyperparameters(_arguments(contents))
     _check_signature(contents)
     for state in contents.get("callbacks", {}).values():
         if not state.keys().isdisjoint(_FILES):
@@ -120,6 +125,21 @@ def _check_kind(name: str, value: Any, kind: Any) -> None:
     elif isinstance(kind, dict):
         for key, item in value.items():
             _check_kind(f"{key!s:.80}", item, kind.get(key, kind.get(ANY, object)))
+
+
+def _arguments(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters without the class that a LightningCLI notes: it is the one that wrote it.
+
+    Whatever else goes by those names stays, to be refused.
+    """
+    arguments: dict[str, Any] = contents.get("hyper_parameters", {})
+    wrote = contents.get("lit_course", {}).get("class")
+    class_path = arguments.get("_class_path", wrote)
+    named = class_path.rpartition(".")[2] if isinstance(class_path, str) else None
+    if arguments.get("_instantiator") != _LIGHTNING_CLI or named is None or named != wrote:
+        return arguments
+    notes = ("_instantiator", "_class_path")
+    return {name: value for name, value in arguments.items() if name not in notes}
 
 
 def _check_hyperparameters(value: Any) -> None:

@@ -16,14 +16,17 @@ from importlib.metadata import version
 from types import FrameType
 
 HELP = """\
-usage: lit-course {fit,validate,test,predict,export} [--config FILE] [options]
-       lit-course lesson [N] | init DIR | schema | completion {bash,zsh}
+usage: lit-course {fit,validate,test,predict,export,schedule,lr_find} [--config FILE] [options]
+       lit-course compare RUN... | lesson [N] | init DIR | schema | completion {bash,zsh}
 
   fit        train a model, keep its best checkpoint
   validate   report the validation split of a checkpoint
   test       report the test split of a checkpoint
   predict    write the predictions of a checkpoint to a file
   export     write a checkpoint's model for other programs: torch_export, onnx, state_dict, ...
+  schedule   draw the learning rate of a run before training it
+  lr_find    suggest a learning rate, from a short training in which it grows
+  compare    show runs side by side: configurations, numbers, curves
   lesson     the course: list its ten lessons, or run lesson N
   init       copy the configurations into DIR/configs, to be run and changed
   schema     print a JSON schema of configurations, for editors
@@ -34,7 +37,7 @@ usage: lit-course {fit,validate,test,predict,export} [--config FILE] [options]
   --data NAME            DigitsDataModule, CSVDataModule, ... or a class of yours by its full path
   --ckpt_path WHICH      best, last, a run's folder or a file
   --name NAME            name of the run; its folder is lightning_logs/NAME/version_N
-  --output FILE          predict: where to write, .csv, .parquet or .jsonl
+  --output FILE          where to write; of predict .csv, .parquet or .jsonl
   --model.lr 0.1         any value of the configuration can be given as a flag
   --print_config         print the whole configuration instead of running it
 
@@ -43,7 +46,10 @@ lit-course --version prints the version. --debug shows the stack trace of an err
 """
 SECONDS_FOR_THE_FIRST = 2.0
 VERBS = ("fit", "validate", "test", "predict")
-COMMANDS = (*VERBS, "export", "lesson", "init", "schema", "completion")
+COMMANDS = (
+    *(*VERBS, "export", "schedule", "lr_find", "compare"),
+    *("lesson", "init", "schema", "completion"),
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -163,6 +169,18 @@ def _run(verb: str, args: list[str], debug: bool) -> int:
             from lit_course.commands.export import ExportCLI
 
             ExportCLI(args)
+        elif verb == "schedule":
+            from lit_course.commands.schedule import ScheduleCLI
+
+            ScheduleCLI(args)
+        elif verb == "lr_find":
+            from lit_course.commands.lr_find import FindCLI
+
+            FindCLI(args)
+        elif verb == "compare":
+            from lit_course.commands.compare import compare
+
+            compare(args)
         elif verb == "schema":
             from lit_course.commands.schema import print_schema
 

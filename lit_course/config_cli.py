@@ -20,6 +20,9 @@ from lit_course.given_checkpoint import GivenCheckpoint
 from lit_course.messages import UsageError, explain_parser
 from lit_course.output_file import check_output
 
+FOR_FIT = ("cross_validate", "early_stopping", "test_best")
+TABLES = (".csv", ".tsv", ".parquet")
+
 
 class ConfigCLI(LightningCLI):
     """Reads what one of the Trainer's verbs takes, and builds the model and the data.
@@ -117,6 +120,17 @@ class ConfigCLI(LightningCLI):
         assert isinstance(args, list)
         given = [str(arg) for arg in args]
         configs = [Path(path) for path in _values(given, "--config", "-c")]
+        for flag in FOR_FIT if self.verb != "fit" else ():
+            if any(_values(given, f"--{flag}")):
+                raise UsageError(
+                    f"--{flag} is for fit: {self.command or self.verb} has no use of it"
+                )
+        for file in map(Path, _values(given, "--data")):
+            if file.suffix.lower() in TABLES and file.is_file():
+                raise UsageError(
+                    f"--data is the name of a data module, {file} is a file: give --data "
+                    f"CSVDataModule --data.path {file} --data.target COLUMN"
+                )
         # These decide what else is read.
         said = known_before(given, "name", "runs", "ckpt_path")
         name = said["name"] or (configs[-1].stem if configs else None)
@@ -158,7 +172,10 @@ class ConfigCLI(LightningCLI):
         if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
             raise UsageError(f"seed_everything must be in 0..{2**32 - 1}, found {seed}")
         if (output := config.get("output")) is not None:
-            check_output(Path(output), config.overwrite, self.outputs)
+            read = [config.ckpt_path]
+            if config.get("data") is not None:
+                read += vars(config.data.init_args).values()
+            check_output(Path(output), config.overwrite, self.outputs, read)
 
     def _explain(self, text: str) -> str:
         def arguments(class_path: str) -> list[str]:

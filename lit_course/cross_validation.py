@@ -11,12 +11,12 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.console import Console
 from rich.table import Column, Table
 
 from lit_course import datamodules, runs
-from lit_course.callbacks import RunPlan, StopOnSignal
+from lit_course.callbacks import Baselines, RunPlan, StopOnSignal
 from lit_course.callbacks.results import cell
 from lit_course.callbacks.save_config import SaveConfig
 from lit_course.config_cli import known_before
@@ -48,6 +48,7 @@ class CrossValidationCLI(TrainerCLI):
     """
 
     fold: Fold
+    baselines = Baselines()  # of none
 
     def __init__(self, args: list[str]) -> None:
         super().__init__("fit", args)
@@ -56,6 +57,11 @@ class CrossValidationCLI(TrainerCLI):
         check_folds(config.cross_validate, config.trainer, resumes=self.given is not None)
         self.fold = Fold(0, config.cross_validate)
         super()._check_values(config)
+        if config.get("model") is not None and config.model.init_args.get("init_from"):
+            rank_zero_warn(
+                "init_from: where these weights have seen rows of this data, folds are tested on "
+                "rows that the model knows"
+            )
 
     @property
     def _tests(self) -> bool:
@@ -80,11 +86,14 @@ class CrossValidationCLI(TrainerCLI):
         return StopOnSignal(goes_on=False)
 
     def _reports(self) -> Iterator[Callback]:
-        """The plan and the configuration, once."""
+        """The plan and the configuration, once; what a result stands beside, for every fold."""
         if self.fold.number == 0:
             yield RunPlan()
             if self.claimed is not None:
                 yield SaveConfig(self._parser(self.verb), self._asked, self.claimed)
+        if self._asked.baselines:
+            self.baselines = Baselines(show=False)
+            yield self.baselines
 
     def _run(self, verb: str) -> None:
         if self.trainer.world_size > 1:
@@ -97,7 +106,7 @@ class CrossValidationCLI(TrainerCLI):
                 self._set_seed()
                 self.instantiate_classes()
             super()._run(verb)
-            folds.append(tested(self.trainer))
+            folds.append({**tested(self.trainer), **self.baselines.values})
             rank_zero_info(f"fold {number + 1} of {self.fold.of} is done")
         report(folds, self.claimed)
 

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lit_course import checkpoints, modules, runs
 from lit_course.closed_table import MODULES, refuse_foreign_classes, refuse_hidden_classes
+from lit_course.config_files import read_config
 from lit_course.messages import UsageError
 from lit_course.modules import SupervisedModule
 from lit_course.processes import local_rank
@@ -50,12 +51,12 @@ class GivenCheckpoint:
 
     @property
     def config(self) -> Path | None:
-        """The run's own configuration, if it has one.
+        """The run's own configuration, if it has one; that of another program is none.
 
         Raises:
             ValueError: If it names a class that is not ours.
         """
-        if self.run is None or not (self.run / runs.CONFIG).is_file():
+        if self.run is None or "runs" not in read_config(self.run / runs.CONFIG, aliases=False):
             return None
         refuse_foreign_classes(self.run / runs.CONFIG)
         return self.run / runs.CONFIG

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations_with_replacement
 from math import comb
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -286,6 +287,9 @@ class LinearModel(nn.Sequential):
 NETWORKS: dict[str, type[MLP] | type[LinearModel]] = {"MLP": MLP, "LinearModel": LinearModel}
 
 
+_RUNTIMES = {"torch_export": "torch.export.load", "onnx": "onnxruntime"}
+
+
 class InOriginalUnits(nn.Module):
     """A network whose outputs are scaled as its targets were, and the way back.
 
@@ -321,25 +325,51 @@ def load_network(path: str | Path) -> nn.Module:
 
     Raises:
         FileNotFoundError: If there is no such file, or no JSON.
-        ValueError: If they do not belong together.
+        ValueError: If the file is a program or broken, or they do not belong together.
     """
     path = Path(path)
-    said = json.loads(json_beside(path).read_text(encoding="utf-8"))["network"]
+    said = _described(path)
     arguments = dict(said["arguments"])
     # The keys of JSON are texts.
     arguments["categories"] = {int(p): codes for p, codes in arguments["categories"].items()}
     network = lookup("network", said["class"], NETWORKS)(**arguments)
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        weights = load_file(path)
-    else:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
     try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
+        network.load_state_dict(_weights(path))
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"{path} does not belong to the JSON beside it") from error
     scaling = said.get("target_scaling")
     if scaling is None or scaling["transform"] == "identity":
         return network.eval()
     return InOriginalUnits(network, TargetScaling.from_plain(scaling)).eval()
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """What the JSON beside exported weights says of their network."""
+    try:
+        said = json.loads(json_beside(path).read_text(encoding="utf-8"))
+        runtime = _RUNTIMES.get(said["format"])
+        if runtime is None:
+            network: dict[str, Any] = said["network"]
+            return network
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{json_beside(path)} is not what lit-course export wrote beside weights"
+        ) from error
+    raise ValueError(
+        f"{path} is a program, for {runtime}: weights are written by lit-course export --format "
+        "state_dict or safetensors"
+    )
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return weights
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # they raise whatever they stumble on
+        raise ValueError(f"{path} holds no weights") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -12,8 +12,30 @@ from torch.optim import Optimizer
 
 from lit_course.names import check_options, lookup
 
+
+class LBFGS(torch.optim.LBFGS):
+    """torch's, whose step is a Python float: torch refuses to multiply by one beyond float32."""
+
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]  # as torch's does
+        """Make one update.
+
+        Raises:
+            FloatingPointError: If its length is beyond the type of the parameters.
+        """
+        try:
+            return super().step(closure)  # type: ignore[no-untyped-call]  # torch has no type
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            raise FloatingPointError(
+                "training diverged: a step of LBFGS is too long for any number, learning rate "
+                f"{self.param_groups[0]['lr']:g}\n"
+                "try a lower --model.lr, and --model.target_transform standard for large targets"
+            ) from error
+
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    name: getattr(torch.optim, name)
+    name: LBFGS if name == "LBFGS" else getattr(torch.optim, name)
     for name in (
         "ASGD",
         "Adadelta",

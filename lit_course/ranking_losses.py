@@ -97,10 +97,10 @@ class RankNet(RankingLoss):
 
 
 class LambdaRank(RankingLoss):
-    """Sum over the pairs of a query with rᵢ > rⱼ of |ΔNDCG| · log(1 + exp(-sigma · (sᵢ - sⱼ))).
+    """Sum over the pairs of a query with rᵢ > rⱼ of ``|ΔNDCG| · log(1 + exp(-sigma · (sᵢ - sⱼ)))``.
 
-    |ΔNDCG| is how much NDCG@k would change if the two changed places in the present order:
-    |gainᵢ - gainⱼ| · |1/log2(1 + rankᵢ) - 1/log2(1 + rankⱼ)| / ideal DCG@k, ranks beyond k
+    ``|ΔNDCG|`` is how much NDCG@k would change if the two changed places in the present order:
+    ``|gainᵢ - gainⱼ| · |1/log2(1 + rankᵢ) - 1/log2(1 + rankⱼ)| / ideal DCG@k``, ranks beyond k
     discounted by 0. After Burges, "From RankNet to LambdaRank to LambdaMART: An Overview" (2010).
     The gradient takes it for a constant, which it is as long as no two scores change places; equal
     scores are ranked in their order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 import polars as pl
@@ -73,12 +73,14 @@ def is_frame(data: object) -> bool:
     return hasattr(kind, "__arrow_c_stream__") or hasattr(kind, "columns")
 
 
-def as_polars(name: str, frame: Any) -> pl.DataFrame:
+def as_polars(name: str, frame: Any, wanted: Collection[str] | None = None) -> pl.DataFrame:
     """A data frame as polars', without a copy where the memory's layout allows it.
 
     Args:
         name: What to call it in messages.
         frame: Of polars, pandas, pyarrow, or any other with the Arrow PyCapsule interface.
+        wanted: Names of columns, all if not given; others may hold what polars cannot read. If one
+            is missing, the columns have no rows.
 
     Raises:
         TypeError: If it is none.
@@ -91,7 +93,21 @@ def as_polars(name: str, frame: Any) -> pl.DataFrame:
             f"{name} must be a data frame of polars, pandas (2.2 or newer, with pyarrow) or "
             f"pyarrow, found {type(frame).__name__}"
         )
+    if wanted is not None:
+        frame = _with_columns(frame, wanted)
     return reading(lambda: pl.DataFrame(frame), f"{name} cannot be read as a table")
+
+
+def _with_columns(frame: Any, wanted: Collection[str]) -> Any:
+    """The columns of these names; if one is missing no row, but the names that there are."""
+    is_pandas = hasattr(frame, "iloc") and hasattr(frame, "columns")
+    if not is_pandas and type(frame).__module__.partition(".")[0] != "pyarrow":
+        return frame  # polars looks at no column before its turn
+    names = [str(name) for name in (frame.columns if is_pandas else frame.schema.names)]
+    if not set(wanted) <= set(names):
+        return pl.DataFrame(schema=list(dict.fromkeys(names)))
+    chosen = [i for i, name in enumerate(names) if name in wanted]
+    return frame.iloc[:, chosen] if is_pandas else frame.select(chosen)
 
 
 def _collected(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,8 @@ from lit_course.config_files import read_config
 Curve: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]  # steps (N,) and values (N,)
 
 EVENTS = "events.out.tfevents.*"
-METRICS = "{}_metrics.json"
+METRICS, CROSS_VALIDATION = "{}_metrics.json", "cross_validation.json"
+VERBS = ("fit", "validate", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +31,22 @@ class Recorded:
         metrics: Final numbers by verb (``fit``, ``validate``, ``test``) and name; NaN where a value
             was not defined. ``fit``'s are those of the best checkpoint.
         config: ``config.yaml``; empty where there is none.
+        folds: Number of folds of a cross-validation, else 0. Curves and numbers are means over
+            them then; curves end where the first fold ends.
+        deviations: Standard deviations of the folds' numbers (of n - 1), by name.
     """
 
     folder: Path
     curves: Mapping[str, Curve]
     metrics: Mapping[str, Mapping[str, float]]
     config: Mapping[str, Any]
+    folds: int = 0
+    deviations: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a fit, or that of all folds, has come to its end here."""
+        return "fit" in self.metrics or bool(self.folds and self.metrics)
 
     def epochs(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Steps, counted from 0, as epochs that have passed behind them; a part is a fraction."""
@@ -51,22 +62,43 @@ class Recorded:
 
 
 def read_run(folder: Path) -> Recorded:
-    """Read what a run's folder holds.
+    """Read what a run's folder holds; of a cross-validation what its folds hold.
 
     Raises:
         ValueError: If it holds neither curves nor numbers.
     """
-    curves = read_curves(folder)
-    metrics = {
-        verb: numbers
-        for verb in ("fit", "validate", "test")
-        if (numbers := _read_metrics(folder / METRICS.format(verb)))
-    }
-    if not curves and not metrics:
-        empty = not any(folder.iterdir())
-        what = "is empty" if empty else "has recorded no metrics"
+    config = read_config(folder / runs.CONFIG)
+    folds = [_read(fold, config) for fold in sorted(folder.glob("fold_*")) if fold.is_dir()]
+    run = _together(folder, folds) if folds else _read(folder, config)
+    if not run.curves and not run.metrics:
+        what = "has recorded no metrics" if any(folder.iterdir()) else "is empty"
         raise ValueError(f"{folder} {what}: there is nothing to show of it")
-    return Recorded(folder, curves, metrics, read_config(folder / runs.CONFIG))
+    return run
+
+
+def _read(folder: Path, config: Mapping[str, Any]) -> Recorded:
+    metrics = {verb: _read_metrics(folder / METRICS.format(verb)) for verb in VERBS}
+    said = {verb: numbers for verb, numbers in metrics.items() if numbers}
+    return Recorded(folder, read_curves(folder), said, config)
+
+
+def _together(folder: Path, folds: Sequence[Recorded]) -> Recorded:
+    """What a cross-validation reported, and the means of its folds' curves."""
+    said = _read_json(folder / CROSS_VALIDATION)
+    if not said and len(folds) > 1:  # the last one was not done
+        folds = folds[:-1]
+    curves = {}
+    for tag, (steps, _) in folds[0].curves.items():
+        lines = [fold.curves[tag][1] for fold in folds if tag in fold.curves]
+        shortest = min(map(len, lines))
+        mean = np.mean([line[:shortest] for line in lines], axis=0)
+        curves[tag] = (steps[:shortest], mean)
+    means, deviations = (
+        {name: _number(values[kind]) for name, values in said.items()}
+        for kind in ("mean", "deviation")
+    )
+    metrics = {"test": means} if means else {}
+    return Recorded(folder, curves, metrics, folds[0].config, len(folds), deviations)
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
@@ -99,13 +131,22 @@ def read_curves(folder: Path) -> dict[str, Curve]:
 
 
 def _read_metrics(path: Path) -> dict[str, float]:
+    return {name: _number(value) for name, value in _read_json(path).items()}
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """An object of JSON; empty if there is no such file."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise ValueError(f"{path} is not what a run has written: {error}") from error
-    return {name: np.nan if value is None else float(value) for name, value in said.items()}
+    return dict(said)
 
 
 def find_run(given: str | Path, where: Path) -> Path:

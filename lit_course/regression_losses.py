@@ -9,7 +9,6 @@ from itertools import pairwise
 from statistics import NormalDist
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit_course.target_scaling import TargetScaling
@@ -137,7 +136,8 @@ class GaussianNLL(IntervalLoss):
     def _distribution(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, ``(B, K)`` each."""
         mean, s = self._of_each_target(outputs).unbind(-1)
-        return mean, self.log_floor + F.softplus(s - self.log_floor)  # log(exp(s) + eps)
+        # Not softplus, which onnxruntime has not in float64.
+        return mean, torch.logaddexp(s, s.new_tensor(self.log_floor))
 
 
 def outputs_per_target(loss: nn.Module) -> int:

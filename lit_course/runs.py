@@ -1,7 +1,8 @@
 """A run's folder: named, claimed, and found again.
 
 ``<runs>/<name>/version_<N>/`` holds ``config.yaml``, ``hparams.yaml``, the event file,
-``<verb>_metrics.json`` and ``checkpoints/{best,last}.ckpt``.
+``<verb>_metrics.json``, ``checkpoints/{best,last}.ckpt``, ``figures/`` and ``best/``, the events
+of its best numbers.
 """
 
 from __future__ import annotations
@@ -121,10 +122,11 @@ def checkpoint_of(path: str | Path, prefer: str = "best") -> Path:
 
     Args:
         path: Either of them.
-        prefer: Which of a folder's checkpoints is meant, if it is there.
+        prefer: Which of a folder's checkpoints is meant, if it is there; the only one of a folder
+            with other names.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is none, or if several of other names are there.
     """
     path = Path(path)
     if path.is_dir():
@@ -132,6 +134,12 @@ def checkpoint_of(path: str | Path, prefer: str = "best") -> Path:
         for which in (prefer, "best", "last"):
             if (inside / f"{which}.ckpt").is_file():
                 return inside / f"{which}.ckpt"
+        others = sorted(inside.glob("*.ckpt"))
+        if len(others) == 1:  # a Trainer names it after its epoch
+            return others[0]
+        if others:
+            names = ", ".join(other.name for other in others)
+            raise FileNotFoundError(f"the run {path} holds {names}: give one of these files")
         raise FileNotFoundError(f"the run {path} holds no checkpoint")
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint not found: {path}")

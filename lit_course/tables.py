@@ -116,12 +116,15 @@ class Table:
             )
         return table
 
-    def transform(self, raw: RawTable) -> Iterator[Tensor]:
+    def transform(self, raw: RawTable, first_row: int = 1) -> Iterator[Tensor]:
         """Any rows with these columns to complete features ``(n, D)`` float32, some at a time.
 
+        Args:
+            raw: A table.
+            first_row: The number that messages give to its first row.
+
         Raises:
-            ColumnError: If columns are missing, or a value is not of its column's kind; rows count
-                from 1.
+            ColumnError: If columns are missing, or a value is not of its column's kind.
         """
         names = [column.name for column in self.columns]
         absent = [name for name in names if name not in raw.columns]
@@ -133,7 +136,7 @@ class Table:
             position = 0
             for column in self.columns:
                 cells = cleaned(frame[column.name], self._marks)
-                for values in column.features(cells, first_row=start + 1):
+                for values in column.features(cells, first_row=start + first_row):
                     features[:, position] = torch.from_numpy(values.to_numpy(writable=True))
                     position += 1
             yield features

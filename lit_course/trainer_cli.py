@@ -21,12 +21,14 @@ from lit_course.callbacks import (
     Figures,
     FiniteCheck,
     FittedCurve,
+    GradientNorm,
     PredictionFile,
     Results,
     RunPlan,
     RunProgress,
     StopEarly,
     StopOnSignal,
+    TensorBoardTabs,
 )
 from lit_course.callbacks.best_checkpoint import best_path
 from lit_course.callbacks.save_config import SaveConfig
@@ -142,6 +144,8 @@ class TrainerCLI(ConfigCLI):
             yield BestCheckpoint(folder)
         if trainer.logger not in (False, []) and not trainer.fast_dev_run:
             yield LearningRateMonitor()
+            yield GradientNorm()
+            yield TensorBoardTabs()
         if self._asked.early_stopping is not None:
             yield StopEarly(self._asked.early_stopping)
 
@@ -156,11 +160,11 @@ class TrainerCLI(ConfigCLI):
         yield Results(self.folder, test_follows=self._asked.test_best and self._keeps_best)
         if self._asked.baselines:
             yield Baselines(self.folder)
-        folder = None if self.folder is None else self.folder / runs.FIGURES
+        figures = None if self.folder is None else self.folder / runs.FIGURES
         if self._asked.figures is not False:
-            yield Figures(folder)
+            yield Figures(figures)
         if self._asked.figures == "every_step" and self.verb == "fit":
-            yield FittedCurve(folder)
+            yield FittedCurve(figures)
 
     # ------------------------------------------------------------- running it
 

@@ -80,5 +80,8 @@ def check_folds(number: int, flags: Mapping[str, Any], resumes: bool) -> None:
             "cross_validate trains every fold from the start, and a checkpoint has seen the rows "
             "that it would be tested on: leave ckpt_path out"
         )
+    limit = flags.get("limit_test_batches")  # an integer counts batches, 1.0 is all
+    if limit is not None and (isinstance(limit, int) or limit < 1):
+        raise UsageError("cross_validate tests every row once: leave limit_test_batches out")
     if flags.get("fast_dev_run"):
         raise UsageError("a fast_dev_run reports nothing: leave it or cross_validate out")

@@ -4,6 +4,7 @@ Nothing heavy is imported here: the process that hands tests out to others reads
 """
 
 import gc
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -156,3 +157,13 @@ def kicked(monkeypatch):
 
     yield kick
     monkeypatch.setattr(TrainerCLI, "_callbacks", ours)
+
+
+@pytest.fixture(scope="session")
+def reported():
+    """The numbers that a verb wrote into a run's folder: ``reported(run, "test")``."""
+
+    def read(run: Path, verb: str) -> dict[str, float]:
+        return json.loads((run / f"{verb}_metrics.json").read_text())
+
+    return read

@@ -22,7 +22,10 @@ from lit_course.processes import local_rank
 
 in_one_worker = pytest.mark.xdist_group("processes")
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["processes", "lit_course.trainer_cli"])
+# What draws too: matplotlib is imported for the first figure only.
+_context.set_forkserver_preload(
+    ["processes", "lit_course.trainer_cli", "matplotlib.backends.backend_agg"]
+)
 
 
 class Wait(Callback):

@@ -40,8 +40,10 @@ def weights(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
 def test_a_run_leaves_what_its_folder_promises(fit):
     run = fit()
     assert {path.name for path in run.iterdir() if "tfevents" not in path.name} == {
+        "best",
         "checkpoints",
         "config.yaml",
+        "figures",
         "fit_metrics.json",
         "hparams.yaml",
     }

@@ -66,6 +66,9 @@ def test_mean_and_deviation_of_folds_that_are_scikit_learns_by_hand(lit, tmp_pat
     assert mae["mean"] == pytest.approx(mean(expected), rel=1e-5)
     assert mae["deviation"] == pytest.approx(stdev(expected), rel=1e-4)
     assert f"{mae['mean']:.4f}" in done.out
+    beside = written["baseline/least_squares/mae"]["folds"]  # the same solution, on "x" alone
+    assert beside == pytest.approx(mae["folds"], rel=1e-5)
+    assert written["baseline/training_mean/mae"]["mean"] > mae["mean"]
     assert f"{mae['deviation']:.4f}" in done.out
     assert sorted(path.name for path in run.iterdir()) == [
         "config.yaml",
@@ -136,6 +139,9 @@ def test_rows_held_out_move_no_fitted_number():
         )[0]
         for x in (X, other)
     ]
+    train = Fold(0, 3).split_rows(90, val_size=0.2, seed=0, labels=torch.tensor(y))["train"]
+    counts = np.bincount(y[train])
+    assert states[0]["loss.class_weights"].tolist() == pytest.approx(len(train) / 3 / counts)
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
     other[0 if 0 not in held_out else 1] += 1  # it would be seen: a row that is not held out
@@ -203,7 +209,7 @@ def test_groups_are_held_out_as_a_whole(table):
         (("--cross_validate", 175), 1, "175 rows of the rarest class at least, found 174"),
         (("--cross_validate", 2, "--trainer.fast_dev_run", "true"), 2, "fast_dev_run"),
         (("--cross_validate", 2, "--trainer.enable_checkpointing", "false"), 2, "best checkpoint"),
-        (("--cross_validate", 2, "--trainer.limit_test_batches", 0), 2, "leaves nothing to do"),
+        (("--cross_validate", 2, "--trainer.limit_test_batches", 1), 2, "tests every row once"),
         (("--cross_validate", 2, *TWO_PROCESSES), 2, "works with one process"),
     ],
 )
@@ -263,3 +269,19 @@ def test_null_is_one_fit(lit, tmp_path):
     options = ("--cross_validate", "null", "--trainer.max_epochs", 1, "--name", "one")
     assert lit("fit", *DIGITS, *options).status == 0
     assert (tmp_path / "runs/one/version_0/fit_metrics.json").is_file()
+
+
+@pytest.mark.filterwarnings("default:init_from")
+def test_weights_to_start_from_may_know_the_rows(fit, lit):
+    run = fit("--model.hidden_features", "[8]", epochs=1)
+    options = ("--model.init_from", run, "--trainer.max_epochs", 1, "--baselines", "false")
+    done = lit("fit", *DIGITS, *options, "--cross_validate", 2)
+    assert done.status == 0
+    assert "rows that the model knows" in done.err
+
+
+def test_the_references_of_folds_can_be_left_out(lit, tmp_path):
+    options = ("--trainer.max_epochs", 1, "--baselines", "false", "--name", "cv")
+    assert lit("fit", *DIGITS, *options, "--cross_validate", 2).status == 0
+    written = json.loads((tmp_path / "runs/cv/version_0/cross_validation.json").read_text())
+    assert all(name.startswith("test/") for name in written)

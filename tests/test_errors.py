@@ -597,3 +597,26 @@ def test_a_stack_trace_within_a_message_is_left_out():
 
 def test_every_path_of_this_file_is_temporary():
     assert not Path("lightning_logs/MLPClassifier").exists()
+
+
+def test_a_table_is_not_the_name_of_a_data_module(lit, tmp_path):
+    table = tmp_path / "people.csv"
+    table.write_text("x,y\n1,2\n")
+    check(
+        lit("fit", "--model", "LinearRegressor", "--data", table),
+        [f"{table} is a file", f"--data CSVDataModule --data.path {table}"],
+    )
+
+
+def test_what_is_for_fit_is_not_passed_over(lit):
+    for flag in ("--cross_validate", "--early_stopping", "--test_best"):
+        check(lit("test", "--ckpt_path", "best", flag, 3), [f"{flag} is for fit: test has no use"])
+
+
+def test_numbers_that_are_classes(lit, tmp_path):
+    table = tmp_path / "codes.csv"
+    table.write_text("x,y\n" + "".join(f"{row % 17},{3 + 7 * (row % 2)}\n" for row in range(40)))
+    data = ("--data", "CSVDataModule", "--data.path", table, "--data.target", "y")
+    check(lit("fit", *MLP, *data, *SHORT), ["num_classes", "task classification"])
+    named = (*data, "--data.task", "classification")
+    assert lit("fit", *MLP, *named, *SHORT).status == 0

@@ -60,6 +60,10 @@ def test_a_checkpoint_of_every_format(fit, tmp_path, model, format_number):
     with torch.no_grad():
         outputs = loaded(torch.tensor(answered["x"]))
     np.testing.assert_allclose(outputs, answered["outputs"], rtol=1e-5, atol=1e-6)
+    # Whether it was trained on uint8 is not in these files: they are taken for images.
+    x = torch.tensor([[0, 100, 255]], dtype=torch.uint8)
+    for name, answer in loaded.answers_to(x).items():
+        np.testing.assert_allclose(answer, loaded.answers_to(x / 255)[name], rtol=1e-5)
     done = fit(model, "--ckpt_path", path, "--name", "on")
     assert (done.status, done.err) == (0, ""), done.err
     after = torch.load(tmp_path / "runs/on/version_0/checkpoints/last.ckpt", weights_only=True)

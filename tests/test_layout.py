@@ -24,6 +24,7 @@ ARROWS: dict[str, set[str]] = {
         "trainer_cli",
     },
     "commands": {
+        "callbacks",
         "closed_table",
         "config_cli",
         "course",
@@ -40,6 +41,7 @@ ARROWS: dict[str, set[str]] = {
         "recorded",
         "regression_losses",
         "schedules",
+        "trainer_flags",
     },
     "course": {
         "checkpoints",
@@ -79,6 +81,7 @@ ARROWS: dict[str, set[str]] = {
     "given_checkpoint": {
         "checkpoints",
         "closed_table",
+        "config_files",
         "messages",
         "modules",
         "processes",

@@ -3,15 +3,18 @@
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import CSVLogger
 
 import lit_course
-from lit_course import MLPClassifier
+from lit_course import DigitsDataModule, MLPClassifier
 
 RUNS = {
     "MLPClassifier": ("--data", "DigitsDataModule", "--model.hidden_features", "[8]"),
@@ -57,6 +60,100 @@ def test_every_module_is_loaded_as_it_was_and_answers_as_predict_does(lit, tmp_p
 
 class Mine(MLPClassifier):
     """Somebody's own."""
+
+
+class Wider(MLPClassifier):
+    """Hands its other arguments on."""
+
+    def __init__(self, times: int = 2, **kwargs) -> None:
+        super().__init__(**kwargs)
+
+
+@pytest.fixture
+def their_run(tmp_path, monkeypatch):
+    """A fit of somebody else's ``LightningCLI``, as Lightning makes it; returns its folder."""
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.chdir(tmp_path)
+
+    def fit(*classes, **model):
+        named = (
+            []
+            if classes
+            else ["--model", model.pop("cls"), "--data", "lit_course.DigitsDataModule"]
+        )
+        given = [f"--model.{name}={value}" for name, value in model.items()]
+        options = ["max_epochs=1", "enable_progress_bar=false", "enable_model_summary=false"]
+        options = [f"--trainer.{option}" for option in options]
+        return Path(LightningCLI(*classes, args=["fit", *named, *given, *options]).trainer.log_dir)
+
+    return fit
+
+
+THEIRS = pytest.mark.filterwarnings("ignore")  # those of other people's programs
+
+
+@THEIRS
+@pytest.mark.parametrize("classes", [(), (MLPClassifier, DigitsDataModule)])
+def test_the_run_of_an_ordinary_lightning_cli(their_run, lit, classes):
+    """It notes in the file which class to import."""
+    named = {} if classes else {"cls": "lit_course.MLPClassifier"}
+    run = their_run(*classes, **named, hidden_features="[8]")
+    (file,) = (run / "checkpoints").iterdir()
+    assert "_instantiator" in torch.load(file, weights_only=True)["hyper_parameters"]
+    for path in (file, run):
+        model = lit_course.load(path)
+        assert type(model) is MLPClassifier
+        assert model.hparams["num_classes"] == 10
+        assert not model.hparams.keys() & {"_instantiator", "_class_path"}
+        assert len(model.predict(np.zeros((2, 64)))) == 2
+    done = lit("test", "--ckpt_path", run)
+    assert (done.status, "no data is named" in done.err) == (2, True), done.err
+    done = lit("test", "--ckpt_path", run, "--data", "DigitsDataModule")
+    assert done.status == 0, done.err
+    assert "test/accuracy" in (run / "test_metrics.json").read_text()
+
+
+def test_what_a_lightning_cli_notes_is_not_imported(tmp_path, monkeypatch):
+    """Not even a class of the right name."""
+    (tmp_path / "canary.py").write_text("class MLPClassifier: pass")
+    monkeypatch.syspath_prepend(tmp_path)
+    trainer = Trainer(logger=False, barebones=True, max_epochs=0)
+    model = MLPClassifier(4, 3, [8])
+    model.hparams["_instantiator"] = "lightning.pytorch.cli.instantiate_module"
+    model.hparams["_class_path"] = "canary.MLPClassifier"
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "noted.ckpt")
+    assert type(lit_course.load(tmp_path / "noted.ckpt")) is MLPClassifier
+    assert "canary" not in sys.modules
+
+
+def test_the_run_of_a_plain_trainer(tmp_path):
+    """Its folder has one checkpoint, named after its epoch; of several, one must be given."""
+    data = DigitsDataModule()
+    trainer = Trainer(
+        max_epochs=1,
+        default_root_dir=tmp_path,
+        logger=CSVLogger(tmp_path),
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(MLPClassifier(hidden_features=[8]), datamodule=data)
+    run = tmp_path / "lightning_logs/version_0"
+    assert type(lit_course.load(run)) is MLPClassifier
+    (only,) = (run / "checkpoints").iterdir()
+    (run / "checkpoints/second.ckpt").write_bytes(only.read_bytes())
+    with pytest.raises(FileNotFoundError, match=r"holds epoch=0.*, second\.ckpt: give one of"):
+        lit_course.load(run)
+    only.rename(run / "checkpoints/best.ckpt")
+    assert type(lit_course.load(run)) is MLPClassifier
+
+
+@THEIRS
+def test_a_class_of_ones_own_from_an_ordinary_lightning_cli(their_run):
+    run = their_run(cls=f"{__name__}.Wider", hidden_features="[8]")
+    (file,) = (run / "checkpoints").iterdir()
+    assert type(Wider.load_from_checkpoint(file)) is Wider
 
 
 def test_a_class_of_ones_own_is_loaded_by_itself(tmp_path):

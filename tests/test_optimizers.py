@@ -44,7 +44,8 @@ def test_every_name_of_torch_is_taken_or_refused():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_is_torchs_own_with_our_rate(name):
     made = make_optimizer(name, [nn.Parameter(torch.ones(2, 2))], 0.05, {})
-    assert type(made) is getattr(torch.optim, name)
+    assert isinstance(made, getattr(torch.optim, name))
+    assert type(made).__name__ == name
     assert made.param_groups[0]["lr"] == 0.05
 
 

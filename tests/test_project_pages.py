@@ -49,15 +49,25 @@ def save(page: str, folder: Path) -> list[str]:
         path.write_text(text)
         scripts += [f"python {named[1]}"] if language == "python" else []
     typed = " ".join(commands)
-    imported = {f"python {name}.py" for name in re.findall(r"\b(my_parts)\.", typed)}
+    imported = {f"python {name}.py" for name in re.findall(r"\b(my_\w+)\.", typed)}
     return [s for s in scripts if s not in typed and s not in imported] + commands
 
 
 @in_one_worker
-@pytest.mark.parametrize("page", ["docs/projects.md", "docs/own_parts.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "docs/projects.md",
+        "docs/own_parts.md",
+        *(
+            pytest.param(f"docs/own_{part}.md", marks=pytest.mark.slow)
+            for part in ("loss", "metric", "data")
+        ),
+    ],
+)
 def test_the_page(tmp_path, monkeypatch, page):
     commands = save(page, tmp_path)
-    assert len(commands) > 2
+    assert len(commands) > 1
     monkeypatch.chdir(tmp_path)
     status = run_script(SCRIPT, seconds=120, commands=commands)
     assert status == 0, (tmp_path / "log").read_text()

@@ -31,6 +31,8 @@ def test_what_a_resumed_run_wrote_anew_counts(tmp_path, monkeypatch):
     write(tmp_path, [(2, 30.0)], purge_step=2)
     steps, values = read_curves(tmp_path)["val/loss"]
     assert (steps.tolist(), values.tolist()) == ([0, 1, 2], [1, 2, 30])
+    write(tmp_path, [(3, 40.0)], purge_step=2)
+    assert read_curves(tmp_path)["val/loss"][0].tolist() == [0, 1, 3]
     write(tmp_path, [(0, 7.0)], purge_step=0)
     assert read_curves(tmp_path)["val/loss"][0].tolist() == [0]
 

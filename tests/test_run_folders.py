@@ -208,6 +208,7 @@ def test_nothing_is_written_through_a_link(name, run, lit, tmp_path):
 
 
 def test_figures_are_not_drawn_elsewhere(run, lit, tmp_path):
+    (run / "figures").rename(tmp_path / "drawn")
     (run / "figures").symlink_to(tmp_path)
     done = lit("test", "--ckpt_path", run)
     assert done.status == 1

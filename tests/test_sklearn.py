@@ -5,15 +5,18 @@ import io
 import logging
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
+import sklearn
 import torch
 from lightning.pytorch import Trainer
 from sklearn.base import clone
@@ -30,7 +33,7 @@ from lit_course.sklearn import LitLinearRegressor, LitMLPClassifier, LitMLPRegre
 
 SMALL = {"hidden_features": (16,), "lr": 0.01, "random_state": 0}
 WEIGHTS = "check_sample_weight_equivalence_on_dense_data"
-# What a check asks that an estimator cannot do, and why; docs/sklearn.md says the same.
+# What a check asks that an estimator cannot do, and why; docs/reuse.md says the same.
 OF_BATCHES = {WEIGHTS: "a row of weight 2 is in one batch, a row given twice may be in two"}
 OF_SCALING = {
     WEIGHTS: "with fewer rows than columns the solution is the least in standardised weights, and "
@@ -47,6 +50,16 @@ CHECKED = {
     "classifier as it comes": (LitMLPClassifier(), OF_BATCHES),
     "regressor": (LitMLPRegressor(**SMALL), OF_BATCHES),
     "regressor as it comes": (LitMLPRegressor(), OF_BATCHES),
+}
+# The lines of docs/reuse.md about them: estimator, checks, passed.
+LINE = re.compile(r"^\| `(Lit.*)` \| (\d+) \| (\d+) \|", re.MULTILINE)
+PAGE = Path(__file__).resolve().parents[1] / "docs/reuse.md"
+WRITTEN = {
+    "linear": "LitLinearRegressor()",
+    "linear, not standardised": "LitLinearRegressor(standardize=False)",
+    "linear by gradient": 'LitLinearRegressor(solver="gradient")',
+    "classifier as it comes": "LitMLPClassifier()",
+    "regressor as it comes": "LitMLPRegressor()",
 }
 SLOW = CHECKED.keys() - {"linear, not standardised"}
 
@@ -88,6 +101,11 @@ def test_every_check_of_scikit_learn(name):
     failed = [r for r in results if r["status"] == "failed"]
     assert not failed, [(r["check_name"], r["exception"]) for r in failed]
     assert len(results) > 50
+    if sklearn.__version__.startswith("1.9.") and name in WRITTEN:
+        found = {line[0]: line[1:] for line in LINE.findall(PAGE.read_text(encoding="utf-8"))}
+        assert found.keys() == set(WRITTEN.values())
+        passed = len(results) - len(exceptions)
+        assert found[WRITTEN[name]] == (str(len(results)), str(passed))
 
 
 @tells_each
@@ -360,7 +378,32 @@ def test_an_interrupt_is_an_interrupt(iris, monkeypatch):
     assert signal.getsignal(signal.SIGINT) == before
 
 
+@pytest.mark.parametrize("targets", [1, 2])
+def test_coefficients_are_scikit_learns(targets):
+    X, y = load_diabetes(return_X_y=True, scaled=False)
+    Y = y if targets == 1 else np.column_stack([y, 2 * y + X[:, 0]])
+    ours, theirs = LitLinearRegressor().fit(X, Y), LinearRegression().fit(X, Y)
+    assert ours.coef_.shape == theirs.coef_.shape
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-3)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-3)
+    assert not hasattr(LitLinearRegressor(), "coef_")
+
+
+def test_log_probabilities_are_those_of_the_probabilities(iris):
+    model = LitMLPClassifier((4,), max_epochs=1).fit(*iris)
+    np.testing.assert_allclose(
+        np.exp(model.predict_log_proba(iris[0])), model.predict_proba(iris[0])
+    )
+
+
 # ------------------------------------------------------------------- bad input
+
+
+def test_a_width_is_no_list_of_widths(iris):
+    with pytest.raises(
+        TypeError, match=r"hidden_features is a list of widths, found 3: give \[3\]"
+    ):
+        LitMLPClassifier(hidden_features=3).fit(*iris)
 
 
 @pytest.mark.parametrize(
@@ -401,8 +444,32 @@ def test_bad_weights_are_refused(iris):
 # ------------------------------------------------------------------- speed
 
 
+def test_threads_are_few_for_a_small_network_and_as_before_afterwards(iris, two_threads):
+    seen = []
+
+    class Seen(MLPClassifier):
+        def on_train_start(self):
+            seen.append(torch.get_num_threads())
+
+    class Estimator(LitMLPClassifier):
+        MODULE = Seen
+
+    Estimator((8,), max_epochs=1).fit(*iris)
+    Estimator((2000, 2000), max_epochs=1).fit(*iris)
+    assert seen == [1, 2]
+    assert torch.get_num_threads() == 2
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
-def test_a_search_over_the_digits_takes_less_than_a_minute():
+def test_a_search_over_the_digits_takes_less_than_a_minute(two_threads):
     X, y = load_digits(return_X_y=True)
     search = GridSearchCV(
         LitMLPClassifier(hidden_features=(64,), random_state=0),

@@ -37,10 +37,16 @@ class Baselines(Callback):
 
     Args:
         folder: Where ``Results`` wrote the file; None only prints.
+        show: Whether to print them, and a warning.
+
+    Attributes:
+        values: Of the last test, as ``baseline/<name>/<metric>``.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, show: bool = True) -> None:
         self.folder = folder
+        self.show = show
+        self.values: dict[str, float] = {}
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fit, measure, show; the model's own numbers are written already."""
@@ -52,7 +58,12 @@ class Baselines(Callback):
             return
         started = perf_counter()
         values = dict(_measured(pl_module, data))
-        if not values:
+        self.values = {
+            f"baseline/{name}/{metric}": value
+            for name, measured in values.items()
+            for metric, value in measured.items()
+        }
+        if not values or not self.show:
             return
         ours = {
             name.removeprefix("test/"): float(value)
@@ -65,12 +76,7 @@ class Baselines(Callback):
         _warn(pl_module, ours, *next(iter(values.items())))
         path = self.folder and self.folder / "test_metrics.json"
         if path is not None and path.is_file():
-            beside = {
-                f"baseline/{name}/{metric}": value
-                for name, measured in values.items()
-                for metric, value in measured.items()
-            }
-            write_metrics(path, json.loads(path.read_text(encoding="utf-8")) | beside)
+            write_metrics(path, json.loads(path.read_text(encoding="utf-8")) | self.values)
 
 
 def _measured(module: Any, data: Any) -> Iterator[tuple[str, dict[str, float]]]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import heapq
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from math import isnan
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 import polars as pl
 from lightning.pytorch import Callback, LightningModule, Trainer
+from polars.io.plugins import register_io_source
 from torch import Tensor
 
 FORMATS = (".csv", ".parquet", ".jsonl")
+PIECE = 8 << 20  # bytes of a file that are converted at a time
 
 
 class PredictionFile(Callback):
@@ -35,9 +36,9 @@ class PredictionFile(Callback):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[str] | None = None
+        self._file: TextIO | None = None
         self._rows = 0
-        self._types: dict[str, Any] = {}
+        self._types: dict[str, pl.DataType] = {}
 
     def _partial(self, rank: int | str) -> Path:
         return self.path.with_name(f"{self.path.name}.{rank}.part")
@@ -46,7 +47,7 @@ class PredictionFile(Callback):
         """Open the partial file."""
         partial = self._partial(trainer.global_rank)
         self._file = partial.open("w", newline="", encoding="utf-8")
-        self._rows = 0
+        self._rows, self._types = 0, {}
 
     def on_predict_batch_end(
         self,
@@ -59,30 +60,27 @@ class PredictionFile(Callback):
     ) -> None:
         """Write the rows of one batch."""
         assert self._file is not None
-        writer = csv.writer(self._file)
         named = {"prediction": outputs} if isinstance(outputs, Tensor) else outputs
-        columns: dict[str, Any] = dict(_columns(named, pl_module))
+        columns = {name: _series(name, values) for name, values in _columns(named, pl_module)}
         data = getattr(trainer, "datamodule", None)
         queries = getattr(data, "query_names", None)
         if queries is not None and "query" in columns:
-            columns["query"] = [queries[number] for number in columns["query"].tolist()]
+            columns["query"] = pl.Series([queries[number] for number in columns["query"]])
         size = len(next(iter(columns.values())))
         if isinstance(batch, list | tuple) and len(batch) == 3 and "row" in batch[2]:
-            rows: Iterable[int] = batch[2]["row"].tolist()
+            rows: Sequence[int] = batch[2]["row"].tolist()
         elif trainer.world_size > 1:
             rows = _sampled_rows(trainer, batch_idx)
         else:
             rows = range(self._rows, self._rows + size)
-        which: dict[str, Iterable[Any]] = {"row": rows}
+        which = {"row": pl.Series(rows, dtype=pl.Int64)}
         names = getattr(data, "row_names", None)
         if names is not None:
-            which = {"name": [names[row] for row in rows], "row": rows}
-        if self._rows == 0:
-            writer.writerow([*which, *columns])
-            self._types = dict.fromkeys(which, pl.String) | {"row": pl.Int64}
-            self._types |= {name: _type(column) for name, column in columns.items()}
-        values = [_cells(name, column) for name, column in columns.items()]
-        writer.writerows(zip(*which.values(), *values, strict=True))
+            named_rows = [names[row] or None for row in rows]  # an empty name is an empty cell
+            which = {"name": pl.Series(named_rows, dtype=pl.String), **which}
+        table = pl.DataFrame({**which, **columns})
+        self._file.write(table.write_csv(include_header=not self._types, line_terminator="\r\n"))
+        self._types = self._types or dict(table.schema)
         self._rows += size
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -99,7 +97,9 @@ class PredictionFile(Callback):
             if self.path.suffix in (".parquet", ".jsonl"):
                 _convert(partials[0], self._types, self._partial("whole"), self.path.suffix)
             os.replace(partials[0], self.path)
-            print(f"{self._rows:,} predictions in {self.path}")
+            which = getattr(getattr(trainer, "datamodule", None), "predicted_split", None)
+            of = " of the test split" if which == "test" else ""
+            print(f"{self._rows:,} predictions{of} in {self.path}")
         trainer.strategy.barrier("PredictionFile")  # the file is there
 
     def on_exception(
@@ -150,10 +150,29 @@ def _merge(partials: list[Path]) -> int:
 
 def _convert(file: Path, types: Mapping[str, Any], whole: Path, suffix: str) -> None:
     """Replace a CSV file by one of another format."""
-    rows = pl.scan_csv(file, schema=types, glob=False).with_columns(pl.col(pl.String).fill_null(""))
-    sink = rows.sink_parquet if suffix == ".parquet" else rows.sink_ndjson
-    sink(whole)
+    if suffix == ".parquet":
+        register_io_source(lambda *_: _pieces(file, types), schema=dict(types)).sink_parquet(whole)
+    else:
+        with whole.open("wb") as out:
+            for piece in _pieces(file, types):
+                piece.write_ndjson(out)
     os.replace(whole, file)
+
+
+def _pieces(file: Path, types: Mapping[str, Any]) -> Iterator[pl.DataFrame]:
+    """The rows of a CSV file, some at a time; polars' own reader holds all of it."""
+    rest, has_header = b"", True
+    with file.open("rb") as source:
+        while block := source.read(PIECE):
+            rest += block
+            end = rest.rfind(b"\n") + 1
+            while rest.count(b'"', 0, end) % 2:  # that line goes on: the end is within quotes
+                end = rest.rfind(b"\n", 0, end - 1) + 1
+            if not end:
+                continue
+            rows = pl.read_csv(rest[:end], has_header=has_header, schema=types)
+            yield rows.with_columns(pl.col(pl.String).fill_null(""))
+            rest, has_header = rest[end:], False
 
 
 def _columns(outputs: Mapping[str, Any], module: LightningModule) -> Iterator[tuple[str, Any]]:
@@ -168,14 +187,9 @@ def _columns(outputs: Mapping[str, Any], module: LightningModule) -> Iterator[tu
             yield name, values
 
 
-def _type(column: Any) -> Any:
-    if isinstance(column, Tensor):
-        return pl.Float64 if column.is_floating_point() else pl.Int64
-    return pl.Series(values=column, strict=False).dtype
-
-
-def _cells(name: str, column: Any) -> Iterable[Any]:
-    cells = column.tolist() if isinstance(column, Tensor) else column
-    if name.startswith("residual"):  # where the target is not known
-        return [None if isnan(cell) else cell for cell in cells]
-    return cells
+def _series(name: str, values: Any) -> pl.Series:
+    """A column as it is written: floats as double, no residual where no target is known."""
+    if not isinstance(values, Tensor):
+        return pl.Series(values, strict=False)
+    values = values.double() if values.is_floating_point() else values
+    return pl.Series(values.numpy(force=True), nan_to_null=name.startswith("residual"))

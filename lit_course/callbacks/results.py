@@ -6,7 +6,9 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
@@ -38,18 +40,11 @@ class Results(Callback):
         trained = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         if not trainer.is_global_zero or _is_rehearsal(trainer) or not trained:
             return
-        last = getattr(pl_module, "reported", None) or _floats(trainer.callback_metrics)
-        best, title = last, "last"
-        path = best_path(trainer)
-        # Only modules of ours put their numbers into checkpoints, and nothing but plain values.
-        if path and hasattr(pl_module, "monitored"):
-            checkpoint = checkpoints.read(path)
-            best = checkpoint["lit_course"]["metrics"]
-            title = f"best (epoch {checkpoint['epoch'] + 1})"
-        self._fitted = {title: best, "last": last}
+        best = Best.of(trainer, pl_module)
+        self._fitted = {best.title: best.numbers, "last": last_numbers(trainer, pl_module)}
         if not self.test_follows:
             self._show(self._fitted)
-        self._write("fit", best)
+        self._write("fit", best.numbers)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and show the numbers of ``validate``."""
@@ -62,7 +57,7 @@ class Results(Callback):
 
     def _evaluated(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and not _is_rehearsal(trainer):
-            metrics = _floats(trainer.callback_metrics)
+            metrics = floats(trainer.callback_metrics)
             verb = str(trainer.state.fn.value) if trainer.state.fn else "test"
             if self._fitted:
                 whole = {name: value for name, value in metrics.items() if name.count("/") < 2}
@@ -86,6 +81,39 @@ class Results(Callback):
             Console().print(f"run: {self.folder}", soft_wrap=True, highlight=False)
 
 
+def last_numbers(trainer: Trainer, module: LightningModule) -> dict[str, float]:
+    """The numbers that a fit reported last."""
+    return getattr(module, "reported", None) or floats(trainer.callback_metrics)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The numbers of a fit's best checkpoint; the last ones where none is kept.
+
+    Args:
+        numbers: By full name.
+        step: The update behind which they were measured, from 0.
+        title: What to call them.
+    """
+
+    numbers: dict[str, float]
+    step: int
+    title: str
+
+    @classmethod
+    def of(cls, trainer: Trainer, module: LightningModule) -> Self:
+        """Those of a Trainer that has fitted a module."""
+        path = best_path(trainer)
+        # Only modules of ours put their numbers into checkpoints, and nothing but plain values.
+        if not hasattr(module, "monitored") or not Path(path).is_file():
+            return cls(last_numbers(trainer, module), trainer.global_step - 1, "last")
+        checkpoint = checkpoints.read(path)
+        numbers = checkpoint["lit_course"]["metrics"]
+        return cls(
+            numbers, checkpoint["global_step"] - 1, f"best (epoch {checkpoint['epoch'] + 1})"
+        )
+
+
 def write_metrics(path: Path, metrics: Mapping[str, float | None]) -> None:
     """Write values by name; the file is either the old one or whole."""
     # NaN and infinity are no JSON: a value that is not defined is null.
@@ -95,7 +123,8 @@ def write_metrics(path: Path, metrics: Mapping[str, float | None]) -> None:
     os.replace(partial, path)
 
 
-def _floats(metrics: Mapping[str, Tensor]) -> dict[str, float]:
+def floats(metrics: Mapping[str, Tensor]) -> dict[str, float]:
+    """What was reported, as plain numbers."""
     # The learning-rate monitor puts its rates among the metrics.
     return {name: float(value) for name, value in metrics.items() if not name.startswith("lr-")}
 
@@ -109,18 +138,23 @@ def _tables(columns: Mapping[str, Mapping[str, float]]) -> Iterator[Table]:
     for name in (name for name in names if name.count("/") < 2):
         table.add_row(name, *(cell(values.get(name)) for values in columns.values()))
     yield table
-    per_output: dict[str, dict[str, float]] = {}
-    for values in columns.values():
-        for name, value in values.items():
-            if name.count("/") > 1:
-                _, metric, label = name.split("/", 2)
-                per_output.setdefault(label, {})[metric] = value
-    if per_output:
-        metrics = list(next(iter(per_output.values())))
+    by_output = per_output({k: v for values in columns.values() for k, v in values.items()})
+    if by_output:
+        metrics = list(next(iter(by_output.values())))
         table = Table("output", *(Column(metric, justify="right") for metric in metrics))
-        for label, row in per_output.items():
+        for label, row in by_output.items():
             table.add_row(label, *(cell(row.get(metric)) for metric in metrics))
         yield table
+
+
+def per_output(values: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """What was reported as ``stage/metric/name``: by the name of a class or target, by metric."""
+    found: dict[str, dict[str, float]] = {}
+    for name, value in values.items():
+        if name.count("/") > 1:
+            _, metric, label = name.split("/", 2)
+            found.setdefault(label, {})[metric] = value
+    return found
 
 
 def cell(value: float | None) -> str:

@@ -41,6 +41,9 @@ _lit_course() {{
     words='{lessons} --runs --data --quick'
   elif [[ $verb == init || $verb == schema ]]; then
     return 0
+  elif [[ $verb == compare ]]; then
+    [[ $cur == -* ]] || return 0
+    words='--runs --metric --x --format --output --picture --overwrite --help'
   else
     case $prev in
       {values}
@@ -52,6 +55,8 @@ _lit_course() {{
       case $verb in
         predict) words+=' --output --overwrite' ;;
         export) words+=' --output --overwrite --format' ;;
+        schedule) words+=' --output --overwrite --metric --curve' ;;
+        lr_find) words+=' --output --overwrite --min_lr --max_lr --steps --apply' ;;
       esac
       case $model in
         {model_flags}

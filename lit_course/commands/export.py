@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from lit_course.commands.export_formats import FORMATS
+from lit_course.commands.export_formats import FORMATS, first_line
 from lit_course.config_cli import ConfigCLI
 from lit_course.messages import UsageError
 from lit_course.modules import SupervisedModule
@@ -105,8 +105,8 @@ def export(model: SupervisedModule, x: Tensor, path: Path, name: str) -> float:
         largest answer of its kind where that is above 1.
 
     Raises:
-        ValueError: If it cannot be exported, or the difference is above ``TOLERANCE``; nothing is
-            left then.
+        ValueError: If it cannot be exported, the file cannot be run, or the difference is above
+            ``TOLERANCE``; nothing is left then.
     """
     chosen = FORMATS[name]
     partial = path.with_name(f"{path.stem}.part{path.suffix}")
@@ -116,7 +116,12 @@ def export(model: SupervisedModule, x: Tensor, path: Path, name: str) -> float:
             chosen.write(model, x[:8].repeat(2, *[1] * (x.ndim - 1)), partial)
             said = _describe(model, x, name, list(expected))
             json_beside(partial).write_text(json.dumps(said), encoding="utf-8")
-            difference = _difference(chosen.open(partial, list(expected)), x, expected)
+            try:
+                difference = _difference(chosen.open(partial, list(expected)), x, expected)
+            except Exception as error:  # a runtime raises whatever it stumbles on
+                raise ValueError(
+                    f"{path} is not kept: {chosen.runtime} cannot run it: {first_line(error)}"
+                ) from error
         if not difference <= TOLERANCE:
             raise ValueError(
                 f"{path} is not kept: its answers differ from the model's by {difference:.1e}, "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +25,7 @@ class ExportFormat(ABC):
     """A kind of file. Abstract."""
 
     suffix: ClassVar[str]
+    runtime: ClassVar[str] = "torch"  # what runs it
     needs: ClassVar[tuple[str, ...]] = ()  # packages beside those of lit_course
 
     def expected(self, model: SupervisedModule, x: Tensor) -> Answers:
@@ -78,6 +81,7 @@ class Onnx(ExportFormat):
     """A graph for ONNX runtimes, weights included."""
 
     suffix = ".onnx"
+    runtime = "onnxruntime"
     needs = ("onnx", "onnxscript", "onnxruntime")
 
     def write(self, model: SupervisedModule, x: Tensor, path: Path) -> None:
@@ -88,6 +92,7 @@ class Onnx(ExportFormat):
                 _traced(model, x),
                 input_names=["x"],
                 output_names=list(self.expected(model, x)),
+                dynamic_shapes=({0: "batch"},),  # names the axis, which the trace calls s77
                 verbose=False,
             )
             assert program is not None
@@ -168,14 +173,33 @@ def _tracing(model: SupervisedModule) -> Iterator[None]:
         ValueError: If the model cannot be traced.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _silence():
             yield
     except OSError:
         raise
     except Exception as error:  # they raise whatever they stumble on
-        reason = next((line for line in str(error).splitlines() if line.strip()), "")
+        reason = first_line(error).partition(" For more information, run with")[0]
         raise ValueError(
             f"{type(model).__name__} cannot be traced, for any number of samples, by torch.export: "
-            f"{type(error).__name__}: {reason.strip()}"
+            f"{reason.rstrip('.!')}. In the network take x.shape[0], not len(x), no loop over "
+            "samples, and torch.where, no Python branch on values"
         ) from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No warnings and no log; nor the graph that ``torch.export`` prints before it gives up."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def first_line(error: Exception) -> str:
+    """What kind of error it is, and the first line of what it says."""
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {reason}"

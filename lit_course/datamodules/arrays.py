@@ -65,8 +65,7 @@ class ArrayDataModule(SupervisedDataModule):
             drop_last=drop_last,
             seed=seed,
         )
-        is_path = isinstance(X, str | PathLike)
-        if is_path != (y is None) or (is_path and sample_weight is not None):
+        if isinstance(X, str | PathLike) and not (y is None is sample_weight):
             raise ValueError(
                 "Give X and y as arrays, and sample_weight if there are weights, or X alone as the "
                 "path of an .npz file that holds them."
@@ -79,10 +78,14 @@ class ArrayDataModule(SupervisedDataModule):
         self._class_names = class_names
 
     def load(self) -> dict[str, Split]:
-        """Turn the arrays into tensors and cut them."""
-        arrays = (self._X, self._y, self._sample_weight)
-        X, y, weight = arrays if self._y is not None else _read_npz(self._X)
-        x, y = _features(X), _targets(y)
+        """Turn the arrays into tensors and cut them; without y they can be predicted."""
+        X, y, weight = self._X, self._y, self._sample_weight
+        if isinstance(X, str | PathLike):
+            X, y, weight = _read_npz(X)
+        x = _features(X)
+        if y is None:
+            return self._without_targets(x)
+        y = _targets(y)
         num_classes = self._num_classes
         if num_classes is None and not y.is_floating_point():
             num_classes = _count_classes(y)
@@ -97,9 +100,16 @@ class ArrayDataModule(SupervisedDataModule):
             )
         )
 
+    def _without_targets(self, x: Tensor) -> dict[str, Split]:
+        if self._verb != "predict":
+            raise ValueError("There is no y to learn from or to compare with: only predict goes.")
+        rows = len(x)
+        unknown = torch.zeros(rows, dtype=torch.bool)
+        return {"predict": Split(Samples(x=x, y=torch.zeros(rows), labelled=unknown))}
+
 
 def _read_npz(path: str | PathLike[str]) -> tuple[Any, Any, Any]:
-    """X, y, and the weights or None."""
+    """X, y and the weights, each of these or None."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"No file {path}: X names an .npz file with arrays X and y.")
     if not is_zipfile(path):
@@ -108,8 +118,8 @@ def _read_npz(path: str | PathLike[str]) -> tuple[Any, Any, Any]:
         with ZipFile(path) as file:
             check_expansion(Path(path), sum(member.file_size for member in file.infolist()))
         with np.load(path, allow_pickle=False) as arrays:
-            if "X" in arrays and "y" in arrays:
-                return arrays["X"], arrays["y"], arrays.get("sample_weight")
+            if "X" in arrays:
+                return arrays["X"], arrays.get("y"), arrays.get("sample_weight")
             found = ", ".join(arrays) or "none"
     except UnsoundFileError:
         raise
@@ -118,7 +128,7 @@ def _read_npz(path: str | PathLike[str]) -> tuple[Any, Any, Any]:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{path} holds an array that cannot be read: {reason}.") from error
-    raise ValueError(f"{path} must hold arrays named X and y, found: {found}.")
+    raise ValueError(f"{path} must hold an array named X, and y to learn from, found: {found}.")
 
 
 def _features(X: Any) -> Tensor:

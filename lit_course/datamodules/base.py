@@ -188,8 +188,15 @@ class SupervisedDataModule(LightningDataModule, ABC):
 
     def _predicted(self, attribute: str) -> Split:
         splits = self._loaded(attribute)
-        split = splits.get("predict") or splits["test"]
-        return split if len(split) > 0 else Split(splits["train"].samples)
+        name = self.predicted_split
+        return Split(splits["train"].samples) if name == "all" else splits[name]
+
+    @property
+    def predicted_split(self) -> str:
+        """Which rows are predicted: ``predict``, given for it, else ``test``, else ``all``."""
+        splits = self._loaded("predicted_split")
+        found = (name for name in ("predict", "test") if len(splits.get(name, ())) > 0)
+        return next(found, "all")
 
     def rows_of(self, split: str) -> Batches:
         """All rows of ``"train"``, ``"val"`` or ``"test"`` in their order, with their weights.

@@ -1,6 +1,7 @@
 """Figures of what a model does: from numbers to a picture, and to the same numbers as text."""
 
 from lit_course.figures.chart import Chart
+from lit_course.figures.collector import Collector, together
 from lit_course.figures.confusion import confusion_matrix
 from lit_course.figures.curves import curves
 from lit_course.figures.ranking import metric_by_query, score_by_relevance
@@ -11,7 +12,7 @@ from lit_course.figures.regression import (
     residuals,
 )
 from lit_course.figures.reliability import reliability
-from lit_course.figures.seen import Collector, Seen, together
+from lit_course.figures.seen import Seen
 from lit_course.figures.tasks import charts_of, classification, regression
 from lit_course.figures.thresholds import precision_recall_curves, roc_curves
 from lit_course.figures.tiles import classified, weight_images, weight_map

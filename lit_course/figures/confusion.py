@@ -43,12 +43,17 @@ def confusion_matrix(counts: ArrayLike, names: Sequence[str], of: str = "") -> C
     def draw(axes: Axes) -> None:
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         font = 9 if size <= MOST_COUNTS else 7
-        for row, column in np.ndindex(counts.shape) if size <= MOST_COUNTS else ():
-            here = counts[row, column]
-            color = "white" if share[row, column] > 0.5 else "black" if here else "0.7"
+        for row, column in zip(*counts.nonzero(), strict=True) if size <= MOST_COUNTS else ():
+            color = "white" if share[row, column] > 0.5 else "black"
             # What is inside needs no room: to ask for it takes longer than to draw it.
             axes.text(
-                column, row, f"{here:,}", color=color, fontsize=font, in_layout=False, **MIDDLE
+                column,
+                row,
+                f"{counts[row, column]:,}",
+                color=color,
+                fontsize=font,
+                in_layout=False,
+                **MIDDLE,
             )
         ticks = range(0, size, -(-size // MOST_LABELS))
         shown = [label(names[tick]) for tick in ticks]

@@ -133,6 +133,8 @@ class SupervisedModule(DeclaredModule):
             self.check_values(y)
             if sample_weight is not None:
                 check_weight(sample_weight)
+            if stage == "train":
+                self.trained_on_uint8 = x.dtype == torch.uint8
             self._checked |= {stage}
         loss, weight = self.mean_loss(outputs, y, sample_weight)
         if report:
@@ -180,7 +182,9 @@ class SupervisedModule(DeclaredModule):
 
         Args:
             x: Raw features ``(N, ...)`` as in training: an array, a tensor on any device, or a data
-                frame of polars, pandas or pyarrow with the raw columns, in any order.
+                frame of polars, pandas or pyarrow with the raw columns, in any order. To a model
+                that was trained on uint8 images other integers are such bytes too, and floats
+                fractions of 255; to one that was trained on numbers uint8 are numbers.
             batch_size: The most samples to hold on the model's device. It changes last bits only.
 
         Returns:
@@ -189,13 +193,15 @@ class SupervisedModule(DeclaredModule):
         Raises:
             RuntimeError: If the model has no layers yet.
             TypeError: If these are no features.
-            ValueError: If the model takes others, or one is not finite.
+            ValueError: If the model takes others, or one is not finite, masked or no code of its
+                table; rows count from 0.
         """
         self.check_built()
         in_features = getattr(self, "in_features", None)
         found: dict[str, list[Tensor]] = {}
         with at_rest(self):
-            for batch in read_batches(x, in_features, self.schema, batch_size):
+            batches = read_batches(x, in_features, self.schema, batch_size, self.trained_on_uint8)
+            for batch in batches:
                 for name, values in self.answers(self.outputs_of(batch.to(self.device))).items():
                     found.setdefault(name, []).append(values.cpu())
         return {name: torch.cat(parts).numpy() for name, parts in found.items()}

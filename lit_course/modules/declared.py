@@ -6,8 +6,9 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
+from lightning.pytorch.core.saving import _default_map_location, _load_state
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -43,6 +44,8 @@ class DeclaredModule(OptimizedModule):
     SIZES: ClassVar[tuple[str, ...]] = ("in_features",)
     network: nn.Module
     loss: nn.Module
+    # Whether it was trained on uint8, which are images; None where nobody has said.
+    trained_on_uint8: bool | None = None
 
     def __init__(
         self,
@@ -122,11 +125,16 @@ class DeclaredModule(OptimizedModule):
             said = getattr(data, size, None)
             own = getattr(self, size)
             if own is None and said is None:
-                holds = f"{type(data).__name__} has none: are its targets what this model learns?"
                 raise ValueError(
                     f"{type(self).__name__} needs {size}, and "
-                    + (holds if hasattr(data, size) else "no data module says it")
-                    + f"\ngive {size}=..., or a data module with that attribute"
+                    + (
+                        f"{type(data).__name__} has none: are its targets what this model learns?\n"
+                        "say so to the data (a table: task classification or regression), or take "
+                        "another model"
+                        if hasattr(data, size)
+                        else f"no data module says it\ngive {size}=..., or a data module with that "
+                        "attribute"
+                    )
                 )
             if own is None:
                 said = plain(size, said)
@@ -201,6 +209,7 @@ class DeclaredModule(OptimizedModule):
             "format": CHECKPOINT_FORMAT,
             "class": type(self).__name__,
             "metrics": self.reported,
+            "trained_on_uint8": self.trained_on_uint8,
         }
         if self._is_fitting():
             where = positions(self.train_metrics, self.device)
@@ -209,6 +218,8 @@ class DeclaredModule(OptimizedModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the file of another class; its weights are what training goes on from."""
         self.check_class(checkpoint)
+        said = checkpoint["lit_course"].get("trained_on_uint8")  # not in older ones
+        self.trained_on_uint8 = said if isinstance(said, bool) else None
         self.init_from = None
         if self._is_fitting():
             ours = checkpoint["lit_course"]
@@ -310,10 +321,11 @@ class DeclaredModule(OptimizedModule):
             ValueError: If the file is refused (see ``checkpoints.read``), another class wrote
                 it, or its weights are not of the sizes that its hyperparameters say.
         """
-        kwargs.setdefault("weights_only", True)
-        # Lightning makes the module first, from arguments that may mean something else to it.
-        checkpoint = checkpoints.read(checkpoint_path, map_location="meta")
+        kwargs.pop("weights_only", None)  # it always is
+        # Lightning's own would take what a LightningCLI notes in the file for arguments.
+        checkpoint = checkpoints.read(checkpoint_path, map_location or _default_map_location)
         arguments = {**cls.saved_arguments(checkpoint), **kwargs}
         cls.check_sizes(arguments, checkpoint["state_dict"])
-        model: Self = super().load_from_checkpoint(checkpoint_path, map_location, **kwargs)
-        return model
+        model = cast(Self, _load_state(cls, checkpoint, **kwargs))
+        saved = checkpoint["state_dict"].values()
+        return model.to(next((v.device for v in saved if isinstance(v, Tensor)), model.device))

@@ -23,7 +23,7 @@ from lit_course.modules.base import ROWS_AT_ONCE, Stage
 from lit_course.modules.class_labels import class_labels
 from lit_course.modules.decision_threshold import DecisionThreshold, GivenThreshold
 from lit_course.modules.hyperparameters import check_size, plain
-from lit_course.modules.perceptron import PerceptronModule
+from lit_course.modules.perceptron import PerceptronModule, widths
 from lit_course.modules.survey import Survey
 from lit_course.schedules import (
     Interval,
@@ -138,7 +138,7 @@ class MLPClassifier(PerceptronModule):
         self.save_hyperparameters(logger=False)
         self.in_features = in_features
         self.num_classes = num_classes
-        self.hidden_features = list(hidden_features)
+        self.hidden_features = widths(hidden_features)
         self.activation = activation
         self.normalization = normalization
         self.dropout = dropout

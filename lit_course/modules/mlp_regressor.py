@@ -9,7 +9,7 @@ from torch import nn
 
 from lit_course.losses import REGRESSION_LOSSES, make_loss
 from lit_course.modules.hyperparameters import check_size
-from lit_course.modules.perceptron import PerceptronModule
+from lit_course.modules.perceptron import PerceptronModule, widths
 from lit_course.modules.regressor import Regressor
 from lit_course.regression_losses import INTERVAL_LOSSES, outputs_per_target
 from lit_course.schedules import Interval
@@ -122,7 +122,7 @@ class MLPRegressor(PerceptronModule, Regressor):
         self.save_hyperparameters(logger=False)
         self.in_features = in_features
         self.out_features = out_features
-        self.hidden_features = list(hidden_features)
+        self.hidden_features = widths(hidden_features)
         self.activation = activation
         self.normalization = normalization
         self.dropout = dropout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import prod
 from typing import Any, Literal
@@ -135,3 +135,17 @@ class PerceptronModule(SupervisedModule):
                 parts.append(before(x.to(self.device))[:, :columns].cpu())
                 rows += len(x)
         return torch.cat(gather(torch.cat(parts))).to(self.device)
+
+
+def widths(hidden_features: Sequence[int]) -> list[int]:
+    """The widths of hidden layers, as a list.
+
+    Raises:
+        TypeError: If it is one width.
+    """
+    if isinstance(hidden_features, int):
+        raise TypeError(
+            f"hidden_features is a list of widths, found {hidden_features}: give "
+            f"[{hidden_features}] for one hidden layer"
+        )
+    return list(hidden_features)

@@ -15,7 +15,7 @@ from lit_course.dcg import MAX_RELEVANCE, Gain
 from lit_course.figures import Chart, Seen, metric_by_query, score_by_relevance
 from lit_course.modules.base import ROWS_AT_ONCE
 from lit_course.modules.hyperparameters import check_size
-from lit_course.modules.perceptron import PerceptronModule
+from lit_course.modules.perceptron import PerceptronModule, widths
 from lit_course.modules.query_batch import begins, unpack_queries
 from lit_course.queries import Queries
 from lit_course.ranking_losses import make_ranking_loss
@@ -134,7 +134,7 @@ class Ranker(PerceptronModule):
         )
         self.save_hyperparameters(logger=False)
         self.in_features = in_features
-        self.hidden_features = list(hidden_features)
+        self.hidden_features = widths(hidden_features)
         self.activation = activation
         self.normalization = normalization
         self.dropout = dropout

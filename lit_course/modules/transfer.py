@@ -74,18 +74,20 @@ def load_weights(model: nn.Module, path: str) -> list[str]:
         if name not in saved or saved[name].shape != value.shape
     }
     fitting = {name: saved[name] for name in own if name.rpartition(".")[0] not in other}
-    if not any(name.startswith(NETWORK) for name in fitting):
+    # Statistics of the inputs fit any network of so many features; they are no layer.
+    if not fitting.keys() & dict(model.named_parameters()).keys():
         raise ValueError(f"init_from: no layer of {path} fits this network")
     model.load_state_dict(fitting, strict=False)
     theirs = checkpoint.get("hyper_parameters", {}).get("schema") or {}
     ours = getattr(model, "schema", {})
-    for mine, known in zip(_inputs(ours), _inputs(theirs), strict=False):
-        if mine != known:
-            rank_zero_warn(
-                f"init_from: {path} was trained on {known} where this data has {mine}: what its "
-                "first layer learned is of something else"
-            )
-            break
+    for layer, names in (("first", _inputs), ("last", _outputs)):
+        for mine, known in zip(names(ours), names(theirs), strict=False):
+            if mine != known:
+                rank_zero_warn(
+                    f"init_from: {path} was trained on {known} where this data has {mine}: what "
+                    f"its {layer} layer learned is of something else"
+                )
+                break
     return [name.removeprefix(NETWORK) for name in own if name not in fitting]
 
 
@@ -98,3 +100,8 @@ def _inputs(schema: Mapping[str, Any]) -> list[str]:
         repr(column["name"]) + (f" of {column['levels']}" if column["levels"] else "")
         for column in columns
     ]
+
+
+def _outputs(schema: Mapping[str, Any]) -> list[str]:
+    """What each output stands for, as far as it is known."""
+    return [repr(name) for name in schema.get("class_names") or schema.get("target_names") or ()]

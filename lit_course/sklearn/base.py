@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lit_course.datamodules import ArrayDataModule
 from lit_course.modules import SupervisedModule
+from lit_course.sklearn.few_threads import FewThreads
 from lit_course.sklearn.stop_at_best import StopAtBest
 from lit_course.sklearn.undisturbed import undisturbed
 from lit_course.sklearn.validation import validated
@@ -91,6 +92,9 @@ class LitEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             seed=int(seed),
             **names,
         )
+        callbacks: list[Callback] = [FewThreads(self.batch_size)]
+        if self.early_stopping is not None:
+            callbacks.append(StopAtBest(self.early_stopping))
         with undisturbed():
             torch.manual_seed(int(seed))
             module = self.MODULE(**self._module_arguments(), **arguments)
@@ -103,7 +107,7 @@ class LitEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
-                callbacks=[StopAtBest(self.early_stopping)] if self.early_stopping else None,
+                callbacks=callbacks,
             )
             trainer.fit(module, datamodule=data)
         self.n_iter_ = trainer.current_epoch

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from lit_course.modules import LinearRegressor
@@ -33,8 +36,9 @@ class LitLinearRegressor(RegressorEstimator):
         random_state: Seed of weights, batches and dropout; an integer is the seed itself.
 
     Attributes:
-        module_: The fitted ``LinearRegressor``, which any Trainer can take on; its
-            ``coefficients()`` are the line in original units.
+        module_: The fitted ``LinearRegressor``, which any Trainer can take on.
+        coef_: Weight of each (polynomial) feature in original units, ``(D,)`` or ``(T, D)``.
+        intercept_: The prediction where all features are 0, ``()`` or ``(T,)``.
         n_iter_: Epochs trained; 1 of the exact solution.
         n_features_in_: Number of features.
         feature_names_in_: Their names, where ``fit`` was given a DataFrame.
@@ -102,6 +106,23 @@ class LitLinearRegressor(RegressorEstimator):
         self.early_stopping = early_stopping
         self.accelerator = accelerator
         self.random_state = random_state
+
+    @property
+    def coef_(self) -> NDArray[np.float64]:
+        """Weight of each (polynomial) feature in original units, ``(D,)``, of targets ``(T, D)``.
+
+        Of a ``target_transform`` ``log`` it is that of log(1 + y).
+        """
+        return np.stack(self._line()[:-1], axis=-1)
+
+    @property
+    def intercept_(self) -> NDArray[np.float64]:
+        """The prediction where all features are 0, ``()``, of several targets ``(T,)``."""
+        return self._line()[-1]
+
+    def _line(self) -> list[NDArray[np.float64]]:
+        check_is_fitted(self)
+        return [value.numpy() for value in self.module_.coefficients().values()]
 
     def _outputs(self, x: Tensor) -> Tensor:
         network, linear = self.module_.network, self.module_.network.linear

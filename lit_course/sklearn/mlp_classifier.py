@@ -145,6 +145,11 @@ class LitMLPClassifier(ClassifierMixin, PerceptronEstimator):  # type: ignore[mi
         positive = outputs.sigmoid()
         return torch.cat([1 - positive, positive], 1).numpy()
 
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Logarithm of the probability of each class, ``(N, C)``; -inf of a probability 0."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The label of each row, ``(N,)``."""
         p = self.predict_proba(X)

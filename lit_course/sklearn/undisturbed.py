@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from lightning.pytorch.utilities import rank_zero  # noqa: F401  # names the logger below
 from lightning.pytorch.utilities.seed import isolate_rng
 
@@ -20,11 +21,11 @@ NOT_USED = r".*available but not used.*"  # an accelerator that the user did wit
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Fit within it: random states, loggers, warning filters and signals are put back.
+    """Fit within it: random states, threads, loggers, warning filters and signals are put back.
 
     Of what this thread logs only warnings pass. An interrupt leaves as ``KeyboardInterrupt``.
     """
-    thread = threading.get_ident()
+    thread, threads = threading.get_ident(), torch.get_num_threads()
 
     def matters(record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING or record.thread != thread
@@ -38,6 +39,7 @@ def undisturbed() -> Iterator[None]:
             yield
     finally:
         logger.removeFilter(matters)
+        torch.set_num_threads(threads)
 
 
 @contextmanager

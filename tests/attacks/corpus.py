@@ -219,6 +219,13 @@ CODE: dict[str, Hostile] = {
     "_instantiator of LightningCLI": _hyper(
         _instantiator="lightning.pytorch.cli.instantiate_module", _class_path="os.system"
     ),
+    "_instantiator and another class": _hyper(
+        _instantiator="lightning.pytorch.cli.instantiate_module",
+        _class_path="lit_course.LinearRegressor",
+    ),
+    "_instantiator within": _hyper(
+        schema={"_instantiator": "lightning.pytorch.cli.instantiate_module"}
+    ),
     "_class_path": _hyper(_class_path="lit_course.LinearRegressor"),
     "class_path of the schema": _hyper(schema={"class_path": "os.system", "init_args": {}}),
     "a class among the options": _makes_file(_as_mapping),

@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pytest
@@ -26,6 +28,8 @@ from lit_course import (
 )
 from lit_course.callbacks import Figures, FittedCurve, figures, show
 from lit_course.figures import Chart
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -355,15 +359,19 @@ def test_answers_that_fit_nothing_are_one_line(tmp_path):
         def test_step(self, batch, batch_idx):
             return {"prediction": torch.rand(3), "target": batch[1]}
 
-    with pytest.warns(UserWarning, match="no figures: ValueError: 8 targets, and prediction"):
+    with pytest.warns(UserWarning, match="no figures: ValueError: targets of shape"):
         trainer(tmp_path).test(Wrong(), TheirData(), verbose=False)
     assert not (tmp_path / "figures").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    class Own(Theirs):
+        def charts(self, seen):
+            yield Chart("mine", {"n": [seen.count]}, lambda axes: axes.plot([0, 1]))
+
     (tmp_path / "figures").write_text("in the way")
-    with pytest.warns(UserWarning, match=r"test_\w+ could not be drawn: FileExistsError"):
-        trainer(tmp_path).test(Theirs(), TheirData(), verbose=False)
+    with pytest.warns(UserWarning, match="test_mine could not be drawn: FileExistsError"):
+        trainer(tmp_path).test(Own(), TheirData(), verbose=False)
 
 
 def test_modules_that_return_no_answers_draw_nothing(tmp_path):
@@ -416,8 +424,9 @@ def test_a_short_fit_draws_once(tmp_path, monkeypatch):
     assert sorted(drawn) == CLASSES
 
 
-def test_the_random_state_is_left_alone(tmp_path):
-    states = []
+def test_the_random_state_is_left_alone(tmp_path, monkeypatch):
+    drawn, states = [], []
+    monkeypatch.setattr(show, "_show", lambda *args: drawn.append(args[2].name))
     for callbacks in ([], [Figures(tmp_path / "figures")]):
         torch.manual_seed(3)
         data = DigitsDataModule()
@@ -427,4 +436,33 @@ def test_the_random_state_is_left_alone(tmp_path):
         runner.fit(model, data)
         states.append((torch.get_rng_state(), model.network.output.weight))
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
-    assert (tmp_path / "figures/val_roc.png").exists()
+    assert sorted(drawn) == CLASSES
+
+
+@pytest.mark.slow
+def test_drawing_takes_less_than_three_seconds(lit, monkeypatch):
+    """Of the processor: fourteen pictures, and what is gathered in thirty validations."""
+    spent = Counter()
+
+    def clocked(name: str):
+        ours = getattr(Figures, name)
+
+        def call(*args, **kwargs):
+            began = process_time()
+            ours(*args, **kwargs)
+            spent[name] += process_time() - began
+
+        monkeypatch.setattr(Figures, name, call)
+
+    drawing, gathering = (
+        ("on_fit_end", "on_test_end"),
+        ("on_validation_batch_end", "on_test_batch_end"),
+    )
+    for name in drawing + gathering:
+        clocked(name)
+    began = process_time()
+    done = lit("fit", "--config", ROOT / "configs/mlp_digits.yaml", "--test_best", "true")
+    whole = process_time() - began
+    assert done.status == 0, done.err
+    assert 0 < sum(spent[name] for name in drawing) < 3
+    assert 0 < sum(spent[name] for name in gathering) < 0.02 * whole

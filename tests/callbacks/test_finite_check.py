@@ -113,3 +113,12 @@ def test_losses_are_looked_at_together(tmp_path):
     trainer = Trainer(accelerator="cpu", max_epochs=2, callbacks=[check], **quiet)
     trainer.fit(LinearRegressor(2, standardize=False), loader)
     assert looks == 2 * [STEPS_PER_LOOK, 300 - STEPS_PER_LOOK]
+
+
+def test_a_step_that_no_float_can_hold_is_a_divergence(lit):
+    """torch says of it that a value cannot be converted without overflow."""
+    model = ("--model", "LinearRegressor", "--model.optimizer", "LBFGS", "--model.lr", 1e45)
+    done = lit("fit", *model, "--data", "DiabetesDataModule", "--trainer.max_epochs", 1)
+    assert done.status == 1
+    assert "training diverged: a step of LBFGS is too long for any number" in done.err
+    assert "learning rate 1e+45" in done.err

@@ -1,12 +1,19 @@
 """Predictions in a file: every sample once, in data order, with its row."""
 
+import csv
 import json
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from processes import run_script
+from torch.utils.data import DataLoader, TensorDataset
 
+from lit_course.callbacks import PredictionFile
 from lit_course.callbacks.prediction_file import _merge
 
 
@@ -84,7 +91,7 @@ def test_one_table_in_three_formats(fit, lit, tmp_path):
         file = tmp_path / f"out.{suffix}"
         done = lit("predict", "--ckpt_path", run, "--output", file)
         assert done.status == 0, done.err
-        assert f"{len(expected)} predictions in {file}" in done.out
+        assert f"{len(expected)} predictions of the test split in {file}" in done.out
         table = read(file)
         assert table.with_columns(pl.col("class_name").cast(pl.String)).equals(expected)
     assert pl.read_parquet_schema(tmp_path / "out.parquet") == expected.schema
@@ -174,6 +181,64 @@ def test_new_rows_with_names_and_some_targets(lit, tmp_path):
 # ---------------------------------------------------------------------------------- its parts
 
 
+LABELS = ('plain, "quoted"', "two\nlines", "étå 東京", "")
+
+
+class Theirs(LightningModule):
+    """Somebody else's, which answers what it is given."""
+
+    def predict_step(self, batch, batch_idx):
+        answers, number = batch[0], batch[1]
+        return {
+            "label": [LABELS[i % 4] for i in number.tolist()],
+            "sure": answers[:, 0] > 0,
+            "answer": answers,
+            "residual": answers[:, 0].double() / 3,
+        }
+
+
+class Named(LightningDataModule):
+    """Rows with odd names, and answers with odd values."""
+
+    row_names = ("a,b", 'c"d', "e\nf", "é 東", " spaced ", "", "7", "g\rh", "nan")
+
+    def __init__(self) -> None:
+        super().__init__()
+        odd = [float("nan"), 0.1, 1e-7, 1e-5, 1e22, -0.0, float("inf"), 1 / 3, 3e38]
+        self.answers = torch.tensor([odd, odd[::-1]]).T.contiguous()
+
+    def predict_dataloader(self):
+        return DataLoader(TensorDataset(self.answers, torch.arange(9)), batch_size=4)
+
+
+@pytest.mark.parametrize("piece", [8 << 20, 7])
+@pytest.mark.parametrize("suffix", READ)
+def test_every_cell_is_what_was_answered(tmp_path, monkeypatch, suffix, piece):
+    monkeypatch.setattr("lit_course.callbacks.prediction_file.PIECE", piece)
+    data, file = Named(), tmp_path / f"out.{suffix}"
+    trainer = Trainer(callbacks=[PredictionFile(file)], barebones=True, accelerator="cpu")
+    trainer.predict(Theirs(), datamodule=data, return_predictions=False)
+    expected = {
+        "name": list(data.row_names),
+        "row": list(range(9)),
+        "label": [LABELS[i % 4] for i in range(9)],
+        "sure": (data.answers[:, 0] > 0).tolist(),
+        "answer_0": data.answers[:, 0].tolist(),
+        "answer_1": data.answers[:, 1].tolist(),
+        "residual": [None, *(data.answers[1:, 0].double() / 3).tolist()],
+    }
+    if suffix == "jsonl":  # JSON has finite numbers only
+        for name in ("answer_0", "answer_1", "residual"):
+            cells = expected[name]
+            expected[name] = [c if c is not None and isfinite(c) else None for c in cells]
+    found = READ[suffix](file).to_dict(as_series=False)
+    if suffix == "csv":  # it has no types
+        with file.open(newline="", encoding="utf-8") as text:
+            _, *rows = csv.reader(text)
+        found["name"], found["label"] = ([row[i] for row in rows] for i in (0, 2))
+    assert repr(found) == repr(expected)  # NaN, and the sign of zero
+
+
 def test_an_interrupted_prediction_leaves_the_old_file(fit, lit, monkeypatch):
     run = fit()
     assert lit("predict", "--ckpt_path", run).status == 0
@@ -210,3 +275,101 @@ def test_parts_with_names_are_merged_by_row_too(tmp_path):
         path.write_text(f"name,row\r\n{lines}", newline="")
     assert _merge(paths) == 4
     assert paths[0].read_bytes() == b"name,row\r\n9,0\r\n5,1\r\n0,2\r\n1,3\r\n"
+
+
+def test_what_is_read_is_not_written_over(lit, fit, tmp_path):
+    fit(epochs=1)
+    new = tmp_path / "new.csv"
+    new.write_text("x\n1\n")
+    data = ("--data", "CSVDataModule", "--data.path", new, "--data.target", "y")
+    where = ("--data.predict_path", new, "--output", new, "--overwrite")
+    done = lit("predict", "--ckpt_path", "best", *data, *where)
+    assert done.status == 2
+    assert "is what is read: give another name" in done.err
+    assert new.read_text() == "x\n1\n"
+
+
+def test_the_split_that_is_predicted_is_said(lit, fit):
+    fit(epochs=1)
+    assert "270 predictions of the test split in" in lit("predict", "--ckpt_path", "best").out
+    whole = lit("predict", "--ckpt_path", "best", "--data.test_size", 0)
+    assert "1,797 predictions in" in whole.out
+
+
+def test_arrays_without_targets_are_predicted(lit, tmp_path):
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(60, 3)).astype("float32")
+    np.savez(tmp_path / "old.npz", X=X, y=(X[:, 0] > 0).astype(int))
+    np.savez(tmp_path / "new.npz", X=X[:7])
+    small = ("--model", "MLPClassifier", "--trainer.max_epochs", 1, "--name", "arrays")
+    data = ("--data", "ArrayDataModule", "--data.X")
+    assert lit("fit", *small, *data, tmp_path / "old.npz").status == 0
+    asked = ("--ckpt_path", "best", "--data.X", tmp_path / "new.npz")
+    assert "7 predictions in" in lit("predict", *asked, "--output", tmp_path / "new.csv").out
+    assert pl.read_csv(tmp_path / "new.csv").height == 7
+    refused = lit("test", *asked)
+    assert refused.status == 1
+    assert "There is no y" in refused.err
+
+
+# ---------------------------------------------------------------------------------- memory
+
+# A loader that holds nothing, so that what grows is what the file took.
+LONG = """
+import threading, time, warnings
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from lit_course.callbacks import PredictionFile
+
+warnings.simplefilter("ignore")
+peak = 0
+
+
+def watch():
+    # Pages of a file that is looked into are the system's, which takes them back when it likes.
+    global peak
+    while True:
+        status = Path("/proc/self/status").read_text()
+        peak = max(peak, int(status.partition("RssAnon:")[2].split()[0]))
+        time.sleep(0.005)
+
+
+class Numbers(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        for _ in range(rows // 1000):
+            yield torch.rand(1000, 10)
+
+
+class Echo(LightningModule):
+    def predict_step(self, batch, batch_idx):
+        return {"probabilities": batch}
+
+
+trainer = Trainer(
+    accelerator="cpu",
+    logger=False,
+    callbacks=[PredictionFile(Path(path))],
+    enable_checkpointing=False,
+    enable_progress_bar=False,
+)
+loader = torch.utils.data.DataLoader(Numbers(), batch_size=None)
+threading.Thread(target=watch, daemon=True).start()
+trainer.predict(Echo(), loader, return_predictions=False)
+Path(path + ".peak").write_text(str(peak / 1024))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_memory_does_not_grow_with_the_file(tmp_path, suffix):
+    """A million rows more are 88 MB of numbers, and twice that as text."""
+    peaks = []
+    for rows in (250_000, 1_250_000):
+        path = tmp_path / f"{rows}.{suffix}"
+        assert run_script(LONG, seconds=300, rows=rows, path=str(path)) == 0
+        assert path.is_file()
+        peaks.append(float(Path(f"{path}.peak").read_text()))
+    assert peaks[1] - peaks[0] < 44

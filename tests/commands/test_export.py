@@ -1,6 +1,7 @@
 """Exported models: the same answers elsewhere, for any number of samples, or no file."""
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import lit_course
 from lit_course.commands import export_formats
 from lit_course.commands.export import export
 from lit_course.networks import load_network
+from lit_course.regression_losses import IntervalLoss
 from lit_course.scaling import InputScaling
 
 DIABETES = ("--data", "DiabetesDataModule", "--trainer.max_epochs", 1)
@@ -43,6 +45,10 @@ def models():
     yield "a line", lit_course.LinearRegressor(4, out_features=2, schema=table)
     yield "a parabola", lit_course.LinearRegressor(4, degree=3, target_transform="standard")
     yield "numbers", lit_course.MLPRegressor(4, 2, [8], target_transform="log")
+    yield (
+        "intervals",
+        lit_course.MLPRegressor(4, 2, [8], loss="gaussian_nll", target_transform="log"),
+    )
     yield "scores", lit_course.Ranker(4, [8], bins=5)
 
 
@@ -67,6 +73,10 @@ X = torch.tensor([[0.5, 0, 1, 2], [-2, 1, 3, 7], [1.5, 0, 4, 5], [0, 0, 9, 0.0]]
 def test_every_model_answers_alike(model, name, tmp_path):
     path = tmp_path / f"model.{SUFFIX[name]}"
     model.train()
+    if name != "torch_export" and isinstance(model.loss, IntervalLoss):
+        with pytest.raises(ValueError, match=r"gives an interval .* give --format torch_export"):
+            export(model, X, path, name)
+        return
     assert export(model, X, path, name) <= 1e-5
     assert model.training
     assert {file.name for file in tmp_path.iterdir()} == {path.name, f"{path.name}.json"}
@@ -96,6 +106,8 @@ def test_every_model_answers_alike_in_onnxruntime(model, tmp_path):
 
     assert export(model, X, tmp_path / "model.onnx", "onnx") <= 1e-5
     session = InferenceSession(tmp_path / "model.onnx")
+    assert session.get_inputs()[0].shape == ["batch", 4]
+    assert {output.shape[0] for output in session.get_outputs()} == {"batch"}
     names = [output.name for output in session.get_outputs()]
     for rows in (1, 2, 5, 33):
         answers = dict(zip(names, session.run(None, {"x": X[:rows].numpy()}), strict=True))
@@ -103,14 +115,11 @@ def test_every_model_answers_alike_in_onnxruntime(model, tmp_path):
             np.testing.assert_allclose(answers[key], expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["quantile", pytest.param("gaussian_nll", marks=pytest.mark.slow)])
-def test_intervals_are_part_of_a_program(tmp_path, loss):
-    model = lit_course.MLPRegressor(4, 1, [8], loss=loss)
+def test_intervals_are_part_of_a_program(tmp_path):
+    model = lit_course.MLPRegressor(4, 1, [8], loss="quantile")
     assert export(model, X, tmp_path / "model.pt2", "torch_export") <= 1e-5
     said = json.loads((tmp_path / "model.pt2.json").read_text())
     assert said["outputs"] == list(model.answers_to(X))
-    with pytest.raises(ValueError, match=r"gives an interval .* give --format torch_export"):
-        export(model, X, tmp_path / "model.pt", "state_dict")
 
 
 def test_images_go_in_as_bytes(tmp_path):
@@ -143,34 +152,119 @@ def test_a_file_with_other_answers_is_not_kept(tmp_path, monkeypatch, off):
     assert (tmp_path / "model.pt").read_text() == "old"
 
 
+def test_a_file_that_cannot_be_run_is_not_kept(tmp_path, monkeypatch):
+    def broken(path):
+        raise RuntimeError("no such operator\nand so on")
+
+    monkeypatch.setattr(export_formats, "load_network", broken)
+    with pytest.raises(
+        ValueError, match=r"model\.pt is not kept: torch cannot run it: R.*operator$"
+    ):
+        export(lit_course.MLPClassifier(4, 3, [8]), X, tmp_path / "model.pt", "state_dict")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_what_onnxruntime_has_not_is_said_in_a_line(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"not kept: onnxruntime cannot run it: .*Softplus"
+    ) as error:
+        export(own(Double()), X, tmp_path / "model.onnx", "onnx")
+    assert len(str(error.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 class Branching(torch.nn.Module):
     def forward(self, x):
         return x[:, :3] if x.sum() > 0 else x[:, 1:]
 
 
-class Own(lit_course.MLPClassifier):
-    def configure_network(self):
-        return Branching() if self.dropout else torch.nn.Linear(4, 3)
+class Counting(torch.nn.Module):
+    def forward(self, x):
+        return x[:, :3].reshape(len(x), 3)
 
 
-def test_what_cannot_be_exported_is_said_in_a_line(tmp_path):
+class Double(torch.nn.Module):
+    """onnxruntime has no such function of float64."""
+
+    def forward(self, x):
+        return torch.nn.functional.softplus(x[:, :3].double()).float()
+
+
+def own(network):
+    model = lit_course.MLPClassifier(4, 3)
+    model.network = network
+    return model
+
+
+@pytest.mark.parametrize("network", [Branching, Counting])
+def test_what_cannot_be_traced_is_said_in_a_line(tmp_path, capfd, network):
     with pytest.raises(
-        ValueError, match="Own cannot be traced, for any number of samples"
-    ) as error:
-        export(Own(4, 3, dropout=0.5), X, tmp_path / "model.pt2", "torch_export")
-    assert len(str(error.value).splitlines()) == 1
-    with pytest.raises(ValueError, match="Linear is no network of"):
-        export(Own(4, 3), X, tmp_path / "model.pt", "state_dict")
+        ValueError, match=r"MLPClassifier cannot be traced, for any number .* take x\.shape"
+    ) as e:
+        export(own(network()), X, tmp_path / "model.pt2", "torch_export")
+    assert len(str(e.value).splitlines()) == 1
+    assert "TORCH_LOGS" not in str(e.value)
+    assert tuple(capfd.readouterr()) == ("", "")
+    assert logging.root.manager.disable == 0
     assert not list(tmp_path.iterdir())
-    assert export(Own(4, 3), X, tmp_path / "model.pt2", "torch_export") <= 1e-5
+
+
+def test_a_network_of_ones_own_is_a_program_not_weights(tmp_path):
+    model = own(torch.nn.Linear(4, 3))
+    with pytest.raises(ValueError, match="Linear is no network of"):
+        export(model, X, tmp_path / "model.pt", "state_dict")
+    assert not list(tmp_path.iterdir())
+    assert export(model, X, tmp_path / "model.pt2", "torch_export") <= 1e-5
 
 
 def test_weights_and_sizes_belong_together(tmp_path):
     export(lit_course.MLPClassifier(4, 3, [8]), X, tmp_path / "a.pt", "state_dict")
     export(lit_course.MLPClassifier(4, 3, [9]), X, tmp_path / "b.pt", "state_dict")
     (tmp_path / "b.pt.json").rename(tmp_path / "a.pt.json")
-    with pytest.raises(ValueError, match=r"a\.pt does not belong to the JSON beside it"):
-        load_network(tmp_path / "a.pt")
+    for write in (lambda: None, lambda: torch.save(X, tmp_path / "a.pt")):
+        write()
+        with pytest.raises(ValueError, match=r"a\.pt does not belong to the JSON beside it"):
+            load_network(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime"),
+    [
+        ("torch_export", r"torch\.export\.load"),
+        pytest.param("onnx", "onnxruntime", marks=pytest.mark.slow),
+    ],
+)
+def test_a_program_is_no_weights(tmp_path, name, runtime):
+    path = tmp_path / f"model.{SUFFIX[name]}"
+    for model in (own(torch.nn.Linear(4, 3)), lit_course.MLPClassifier(4, 3, [8])):
+        export(model, X, path, name)
+        message = rf"{path.name} is a program, for {runtime}: weights are written by .*state_dict"
+        with pytest.raises(ValueError, match=message) as error:
+            load_network(path)
+        assert len(str(error.value).splitlines()) == 1
+
+
+BROKEN = {
+    "model.pt": (b"", b"text", b"PK\x03\x04 and no more"),
+    "model.safetensors": (b"", b"text", b"\xff" * 100),
+    "model.pt.json": (b"", b"text", b"[]", b"{}", b'{"format": []}', b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_named_in_a_line(tmp_path, name):
+    path = tmp_path / name.removesuffix(".json")
+    kind = "safetensors" if path.suffix == ".safetensors" else "state_dict"
+    export(lit_course.MLPClassifier(4, 3, [8]), X, path, kind)
+    for content in BROKEN[name]:
+        (tmp_path / name).write_bytes(content)
+        message = rf"{name} (holds no weights|is not what lit-course export wrote beside weights)$"
+        with pytest.raises(ValueError, match=message):
+            load_network(path)
+    (tmp_path / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        load_network(path)
 
 
 # ---------------------------------------------------------------------------------- the command

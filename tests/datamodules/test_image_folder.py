@@ -244,7 +244,8 @@ def test_images_of_no_class_are_predicted(lit, flowers, tmp_path):
         assert message in done.err
     done = lit("predict", "--ckpt_path", run, "--data.root", new / "monday")
     assert "No class folder in" in done.err
-    done = lit("predict", "--ckpt_path", run, "--data.root", run, "--data.labeled", "false")
+    nothing = run / "checkpoints"
+    done = lit("predict", "--ckpt_path", run, "--data.root", nothing, "--data.labeled", "false")
     assert "No image in" in done.err
 
 

@@ -123,8 +123,38 @@ def test_what_has_no_answers_is_passed_over(returned):
 
 
 def test_answers_of_another_number_are_refused():
-    with pytest.raises(ValueError, match="3 targets, and prediction of shape"):
+    with pytest.raises(ValueError, match=r"targets of shape \(3,\), and prediction of \(2,\)"):
         Collector().add({"prediction": torch.ones(2), "target": torch.ones(3)}, None)
+
+
+def test_several_predictions_of_one_target_are_refused():
+    with pytest.raises(ValueError, match=r"targets of shape \(3, 1\), and prediction of \(3, 2\)"):
+        Collector().add({"prediction": torch.ones(3, 2), "target": torch.ones(3, 1)}, None)
+
+
+def test_labels_may_be_floats_and_several_of_a_sample_are_passed_over():
+    collector, p = Collector(), torch.tensor([0.9, 0.2, 0.8])
+    collector.add({"probabilities": p, "target": torch.tensor([1.0, 0.0, 0.5])}, None)
+    assert collector.seen("val", "").confusion.tolist() == [[1, 0], [0, 1]]
+    collector = Collector()
+    collector.add({"probabilities": torch.rand(3, 4), "target": torch.ones(3, 4)}, None)
+    assert collector.seen("val", "") is None
+
+
+def test_a_class_that_there_is_not_does_no_harm():
+    """On a GPU an index out of range would end the process."""
+    collector, y = Collector(), torch.tensor([0, 1])
+    given = {"probabilities": torch.rand(2, 2), "target": y, "class": torch.tensor([-1, 9])}
+    collector.add(given, None)
+    assert collector.seen("val", "").confusion.tolist() == [[1, 0], [0, 1]]
+
+
+def test_mistakes_of_tiny_probabilities_are_in_order():
+    likely = torch.tensor([1e-12, 1e-20, 1e-9, 1e-30])
+    p, y = torch.stack([1 - likely, likely], 1), torch.ones(4, dtype=torch.int64)
+    collector = Collector()
+    collector.add({"probabilities": p, "target": y}, (torch.rand(4, 1, 2, 2), y))
+    assert collector.seen("val", "").mistakes["place"].tolist() == [3, 1, 0, 2]
 
 
 def test_what_is_not_finite_is_left_out_and_said():
@@ -139,8 +169,22 @@ def test_what_is_not_finite_is_left_out_and_said():
     assert all(chart.pixels().std() > 5 for chart in charts_of(seen))
 
 
-@pytest.mark.parametrize("kind", ["classes", "numbers"])
-@pytest.mark.parametrize(("rows", "value"), [(1, 0.0), (1, float("nan")), (2, float("inf"))])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "value"),
+    [
+        ("classes", 1, 0.0),
+        ("numbers", 1, 0.0),
+        ("classes", 1, float("nan")),
+        ("numbers", 2, float("inf")),
+        pytest.param("classes", 2, 0.0, marks=SLOW),
+        pytest.param("classes", 2, float("inf"), marks=SLOW),
+        pytest.param("numbers", 2, 0.0, marks=SLOW),
+        pytest.param("numbers", 1, float("nan"), marks=SLOW),
+    ],
+)
 def test_degenerate_answers_are_drawn_or_left_out(kind, rows, value):
     """One sample, one class, nothing finite."""
     collector, x = Collector(), torch.rand(rows, 1, 4, 4)

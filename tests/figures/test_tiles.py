@@ -57,7 +57,7 @@ def test_the_tiles_are_the_images():
         ((1, 1, 1), float),
     ],
 )
-@pytest.mark.parametrize("count", [1, 25])
+@pytest.mark.parametrize("count", [1, pytest.param(25, marks=pytest.mark.slow)])
 def test_images_of_any_kind(shape, dtype, count):
     chart = classified("examples", "Examples", rows(count, shape, dtype), NAMES, shape)
     pixels = chart.pixels()

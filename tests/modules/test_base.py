@@ -590,7 +590,7 @@ def test_the_trainer_switches_modes_and_evaluation_keeps_no_gradient(make_traine
 
         def on_validation_batch_end(self, trainer, pl_module, outputs, *args):
             seen.append(("val", pl_module.network.dropout1.training, torch.is_grad_enabled()))
-            assert outputs.grad_fn is None
+            assert all(value.grad_fn is None for value in outputs.values())
 
     model = MLPClassifier(4, 3, [8], dropout=0.5)
     trainer = make_trainer(max_epochs=2, callbacks=[Modes()])

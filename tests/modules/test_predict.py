@@ -3,10 +3,15 @@
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
+import lit_course
 from lit_course import DataFrameDataModule, LinearRegressor, MLPClassifier, MLPRegressor, Ranker
+from lit_course.raw_table import RawTable
+from lit_course.tables import Table
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -79,10 +84,49 @@ def test_a_table_takes_raw_columns(make_trainer, people):
     assert model.predict(new[:0]).shape == (0,)
     with pytest.raises(ValueError, match=r"^no column 'age', 'since'"):
         model.predict(new.drop("age", "since"))
-    with pytest.raises(ValueError, match="'age': 'old' in row 3 is not a number"):
+    with pytest.raises(ValueError, match="'age': 'old' in row 2 is not a number"):
         model.predict(new[:3].with_columns(age=pl.Series(["1", "2", "old"])))
     with pytest.raises(ValueError, match=r"takes 8 features for each sample, found 5: give a data"):
         model.predict(np.zeros((2, 5)))
+
+
+@pytest.mark.parametrize("code", [-1.0, 1.5, 4.0])
+def test_codes_are_those_of_the_table(make_trainer, people, code):
+    data = DataFrameDataModule(people, "income", batch_size=16)
+    model = MLPClassifier(hidden_features=[8])
+    make_trainer(max_epochs=1).fit(model, datamodule=data)
+    table = Table.from_state(model.schema["table"])
+    (x,) = table.transform(RawTable(people))
+    expected = model.predict_proba(people)
+    np.testing.assert_allclose(model.predict_proba(x), expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(x.short()), expected, atol=1e-6)
+    x[70, table.feature_names.index("city")] = code
+    message = rf"'city' holds codes from 0 to 3, found {code} in row 70: give a data frame"
+    with pytest.raises(ValueError, match=message):
+        model.predict(x, batch_size=32)
+
+
+class Thing:
+    """What no data frame but pandas' can hold."""
+
+
+def test_other_columns_are_not_looked_at(classifier, blobs):
+    x = blobs[0].numpy()
+    expected = classifier.predict_proba(x)
+    frame = pd.DataFrame(x, columns=NAMES)
+    things = frame.assign(other=[Thing() for _ in x])
+    twice = pd.concat(
+        [frame, frame.rename(columns=str.upper), frame.rename(columns=str.upper)], axis=1
+    )
+    arrow = pa.Table.from_pandas(frame)
+    for column in "xx":
+        arrow = arrow.append_column(column, [["text"] * len(x)])
+    for given in (things, twice, arrow, arrow.combine_chunks().to_batches()[0]):
+        np.testing.assert_allclose(classifier.predict_proba(given), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="lacks 'b', which"):
+        classifier.predict(things.drop(columns="b"))
+    with pytest.raises(ValueError, match="cannot be read as a table"):
+        classifier.predict(arrow.append_column("a", [[1.0] * len(x)]))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +139,8 @@ def test_a_table_takes_raw_columns(make_trainer, people):
         (torch.zeros(2, 4).to(torch.complex64), TypeError, "real numbers, found torch.complex64"),
         ([[1.0], [1.0, 2.0]], TypeError, "features must be an array of numbers: "),
         (None, TypeError, "found dtype object"),
+        (np.ma.masked_equal([[0, 1, 0, 1]], 0), ValueError, "must not be masked: fill"),
+        (torch.zeros(2, 4).to_sparse(), TypeError, r"dense, found torch.sparse_coo: call .*dense"),
         (
             [[0, 0, 0, 0], [0, 0, np.nan, 0]],
             ValueError,
@@ -120,6 +166,16 @@ def test_rows_are_counted_over_batches(classifier):
         classifier.predict(x, batch_size=3)
     with pytest.raises(ValueError, match="batch_size must be at least 1, found 0"):
         classifier.predict(x, batch_size=0)
+    with pytest.raises(TypeError, match=r"batch_size must be a whole number, found 2\.0"):
+        classifier.predict(x, batch_size=2.0)
+    frame = pl.DataFrame({name: [0.0, 0.0, np.nan] for name in NAMES})
+    with pytest.raises(ValueError, match="found nan in row 2, column 'a'"):
+        classifier.predict(frame)
+
+
+def test_an_array_without_masked_values_is_an_array(classifier, blobs):
+    x = np.ma.masked_invalid(blobs[0].numpy())
+    assert (classifier.predict_proba(x) == classifier.predict_proba(blobs[0])).all()
 
 
 def test_a_frame_needs_names():
@@ -137,6 +193,54 @@ def test_images_stay_bytes():
     np.testing.assert_allclose(
         model.predict_proba(images.numpy()), model.predict_proba(fractions), atol=1e-6
     )
+
+
+@pytest.fixture
+def trained_on(make_trainer, loader, tmp_path):
+    """A classifier of digits in the given dtype, which was saved and loaded again."""
+
+    def train(dtype):
+        digits = load_digits()
+        x = torch.from_numpy(digits.data).to(dtype)
+        trainer = make_trainer(max_epochs=3)
+        trainer.fit(MLPClassifier(64, 10, [32]), loader(x, torch.from_numpy(digits.target)))
+        trainer.save_checkpoint(tmp_path / "model.ckpt")
+        return lit_course.load(tmp_path / "model.ckpt"), digits.data
+
+    return train
+
+
+def test_bytes_are_numbers_to_a_model_that_was_trained_on_numbers(trained_on):
+    model, x = trained_on(torch.float32)
+    expected = model.predict_proba(x)
+    for given in (x.astype("uint8"), torch.from_numpy(x.astype("uint8")), x.astype("int64")):
+        np.testing.assert_allclose(model.predict_proba(given), expected, atol=1e-6)
+
+
+def test_a_model_that_was_trained_on_bytes_takes_images_only(trained_on):
+    model, x = trained_on(torch.uint8)
+    expected = model.predict_proba(x.astype("uint8"))
+    for given in (x.astype("int64"), x.astype("uint16"), x.astype("uint64"), x / 255):
+        np.testing.assert_allclose(model.predict_proba(given), expected, atol=1e-6)
+    x[70, 3] = 256
+    for dtype, found in (("int64", "256"), ("uint16", "256"), ("float32", "5.0"), (">f8", "5.0")):
+        where = 70 if found == "256" else 0
+        message = rf"trained on uint8 images: .*, found {found} in row {where}, column \d+"
+        with pytest.raises(ValueError, match=message) as error:
+            model.predict(x.astype(dtype), batch_size=32)
+        assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_columns_of_bytes_are_what_an_array_of_them_is(make_trainer, loader, dtype):
+    x = torch.randint(0, 256, (64, 4)).to(dtype)
+    schema = {"feature_names": NAMES}
+    model = MLPClassifier(4, 2, [8], schema=schema)
+    make_trainer(max_epochs=1).fit(model, loader(x, (x[:, 0] > 100).long()))
+    frame = pl.DataFrame(dict(zip(NAMES, x.numpy().T, strict=True)))
+    expected = model.predict_proba(x)
+    for given in (frame.cast(pl.UInt8), frame.cast(pl.Int64)):
+        np.testing.assert_allclose(model.predict_proba(given), expected, atol=1e-6)
 
 
 # ---------------------------------------------------------------------------------- what comes out

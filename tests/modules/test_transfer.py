@@ -1,10 +1,12 @@
 """Freezing what shall stay; starting from trained weights."""
 
+import warnings
+
 import polars as pl
 import pytest
 import torch
 
-from lit_course import DataFrameDataModule
+from lit_course import ArrayDataModule, DataFrameDataModule
 from lit_course.modules import LinearRegressor, MLPClassifier, MLPRegressor
 from lit_course.modules.transfer import load_weights
 
@@ -161,9 +163,25 @@ def test_a_file_without_a_fitting_layer_is_refused(trained, make_trainer, loader
         fitted(trained[0], make_trainer, loader(x[:, :2], y), in_features=2, hidden_features=[5])
 
 
-def test_a_regressor_can_start_from_a_classifier_only_where_layers_agree(trained):
-    model = LinearRegressor(4)
-    assert load_weights(model, str(trained[0])) == ["linear.weight", "linear.bias"]
+def test_the_scaling_alone_is_no_start(trained):
+    with pytest.raises(ValueError, match=r"no layer of .* fits this network"):
+        load_weights(LinearRegressor(4), str(trained[0]))
+
+
+@pytest.mark.parametrize(("names", "warns"), [(["cat", "dog"], True), (["high", "low"], False)])
+def test_other_classes_are_said(make_trainer, tmp_path, blobs, names, warns):
+    x, y = blobs[0], blobs[1] % 2
+    first = ArrayDataModule(x, y, class_names=["high", "low"])
+    trainer = make_trainer()
+    trainer.fit(MLPClassifier(hidden_features=[4]), datamodule=first)
+    trainer.save_checkpoint(tmp_path / "old.ckpt")
+    heir = MLPClassifier(hidden_features=[4], init_from=str(tmp_path / "old.ckpt"))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        make_trainer().fit(heir, datamodule=ArrayDataModule(x, y, class_names=names))
+    found = [str(w.message) for w in said if "what its last layer learned" in str(w.message)]
+    assert bool(found) == warns
+    assert not warns or "trained on 'high' where this data has 'cat'" in found[0]
 
 
 def test_a_second_fit_goes_on_from_where_the_first_one_ended(trained, make_trainer, loader, blobs):
