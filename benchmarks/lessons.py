@@ -103,7 +103,7 @@ def main() -> None:
         text = json.dumps(record, indent=1, ensure_ascii=False)
         text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text)
         RECORD.write_text(text + "\n", encoding="utf-8")
-    for page in sorted(PAGES.glob("*.md")):
+    for page in sorted(PAGES.glob("??_*.md")):
         entry = record.get(str(int(page.name[:2])))
         if entry:
             text = page.read_text(encoding="utf-8")

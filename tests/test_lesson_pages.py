@@ -18,7 +18,7 @@ from lit_course.queries import Queries
 from lit_course.ranking_metrics import values_of_queries
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "lessons"
-LESSONS = sorted(page.stem for page in FOLDER.glob("*.md") if not page.stem.endswith(".ko"))
+LESSONS = sorted(page.stem for page in FOLDER.glob("??_*.md") if not page.stem.endswith(".ko"))
 RECORD = json.loads((FOLDER.parent / "lessons.json").read_text(encoding="utf-8"))
 LANGUAGES = pytest.mark.parametrize("language", ["", ".ko"], ids=["english", "korean"])
 COMMENT = re.compile(r"<!--.*?-->")  # of a table's titles
@@ -39,8 +39,17 @@ def test_every_lesson_has_a_page_and_each_is_there_twice():
     numbers = {number: f"{number:02}_{entry.file}" for number, entry in CONTENTS.items()}
     assert sorted(numbers.values()) == LESSONS
     assert {page.stem for page in FOLDER.glob("*.md")} == {
-        f"{lesson}{language}" for lesson in LESSONS for language in ("", ".ko")
+        f"{page}{language}" for page in [*LESSONS, "index"] for language in ("", ".ko")
     }
+    for language in ("", ".ko"):
+        linked = re.findall(r"\]\((\d\d_\w+)", read("index", language))
+        assert linked == LESSONS
+        for lesson in LESSONS:
+            title = read(lesson, language).partition("\n")[0].split(": ", 1)[1]
+            assert f"[{title}]({lesson}{language}.md)" in read("index", language)
+            question = read(lesson, language).split("\n\n")[2]
+            if not lesson.startswith("09"):
+                assert " ".join(question.split()) in read("index", language)
 
 
 @every_lesson
@@ -107,7 +116,10 @@ def test_the_record_says_where_it_was_measured_and_no_lesson_took_too_long():
     assert not re.search(r'"[^"]*(?:/home|/work|/tmp|\.\./)[^"]*"', json.dumps(RECORD))
 
 
-@every_lesson
+@pytest.mark.parametrize(
+    "lesson",
+    [pytest.param(n, marks=() if n.startswith("06") else pytest.mark.slow) for n in LESSONS],
+)
 def test_the_commands_of_a_page_are_understood(lesson, lit, monkeypatch):
     """What is worth trying next is typed as far as it is read; the lesson itself is run apart."""
     monkeypatch.chdir(FOLDER.parents[1])

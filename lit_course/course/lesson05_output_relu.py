@@ -56,7 +56,7 @@ def answer(ran: Mapping[str, Ran]) -> Iterator[Table | Chart]:
     relu = logits["output_relu"][0]
     yield Table(
         "classes",
-        "A class whose logit is 0 for every image is never the answer",
+        "A class whose logit is 0 for nearly every image is never the answer",
         {
             "class": names,
             "images with a logit above 0": (relu > 0).sum(0).tolist(),
