@@ -33,9 +33,10 @@ format: $(VENV)/installed
 types: $(VENV)/installed
 	$(BIN)/mypy
 
-# Runs every configuration in full and records the figures that headers and docs quote.
+# Runs every configuration and every lesson, and records the figures that headers and docs quote.
 results: $(VENV)/installed
 	$(BIN)/python -m benchmarks.results
+	$(BIN)/python -m benchmarks.lessons
 
 # Measures the program beside what else its users could run; rewrites docs/performance.json. Peers
 # of .[bench] are measured where they are installed.
@@ -49,6 +50,7 @@ docs: $(VENV)/installed
 
 pictures: $(VENV)/installed
 	$(BIN)/python -m benchmarks.pictures
+	$(BIN)/python -m benchmarks.lessons
 
 clean:
 	rm -rf $(VENV) $(LOWEST) build dist docs/_build docs/configuration *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -92,13 +92,18 @@ def measure(name: str, data: Path) -> dict[str, Any]:
     asked = command(config)
     own_seed = read(config)["data"].get("init_args", {}).get("seed")
     seeds = MORE_SEEDS.get(name, SEEDS) if own_seed is None else [own_seed]
+    header = config.read_text(encoding="utf-8")
     runs = [run_once([*asked, *data_flags(config, data)], seed, CURVES.get(name)) for seed in seeds]
     return {
         "command": " ".join(["lit-course", *asked]),
         "cores": torch.get_num_threads(),
         "curves": {key: [run["curves"][key] for run in runs] for key in runs[0]["curves"]},
         "date": date.today().isoformat(),
-        "metrics": {key: [run["metrics"][key] for run in runs] for key in runs[0]["metrics"]},
+        "metrics": {
+            key: [run["metrics"][key] for run in runs]
+            for key in runs[0]["metrics"]
+            if key.count("/") < 2 or key in header  # of single classes what is quoted
+        },
         "platform": f"{platform.system()} {platform.machine()}",
         "seconds": [run["seconds"] for run in runs],
         "seeds": seeds,

@@ -17,7 +17,7 @@ from types import FrameType
 
 HELP = """\
 usage: lit-course {fit,validate,test,predict,export,schedule,lr_find} [--config FILE] [options]
-       lit-course compare RUN... | init DIR | schema | completion {bash,zsh}
+       lit-course compare RUN... | lesson [N] | init DIR | schema | completion {bash,zsh}
 
   fit        train a model, keep its best checkpoint
   validate   report the validation split of a checkpoint
@@ -27,6 +27,7 @@ usage: lit-course {fit,validate,test,predict,export,schedule,lr_find} [--config 
   schedule   draw the learning rate of a run before training it
   lr_find    suggest a learning rate, from a short training in which it grows
   compare    show runs side by side: configurations, numbers, curves
+  lesson     the course: list its ten lessons, or run lesson N
   init       copy the configurations into DIR/configs, to be run and changed
   schema     print a JSON schema of configurations, for editors
   completion print a script with which the shell completes commands and options
@@ -45,7 +46,10 @@ lit-course --version prints the version. --debug shows the stack trace of an err
 """
 SECONDS_FOR_THE_FIRST = 2.0
 VERBS = ("fit", "validate", "test", "predict")
-COMMANDS = (*VERBS, "export", "schedule", "lr_find", "compare", "init", "schema", "completion")
+COMMANDS = (
+    *(*VERBS, "export", "schedule", "lr_find", "compare"),
+    *("lesson", "init", "schema", "completion"),
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -149,6 +153,11 @@ def _run(verb: str, args: list[str], debug: bool) -> int:
         from lit_course.commands.init import init
 
         init(args)
+        return 0
+    if verb == "lesson":
+        from lit_course.commands.lesson import lesson
+
+        lesson(args, lambda verb, args: _run(verb, args, debug))
         return 0
     # jsonargparse 4.49 and later announce on every run what LightningCLI 2.6 will have to change
     # (github.com/Lightning-AI/pytorch-lightning/issues/21900). Read when it is imported.

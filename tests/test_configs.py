@@ -37,9 +37,15 @@ def test_the_promised_configurations_are_there():
         "mlp_boston",
         "linear_roller_coaster",
         "mlp_ranker_synthetic",
+        "lessons/lesson2_optimizers",
+        "lessons/lesson3_outliers",
         "lessons/lesson4_boston",
         "lessons/lesson5_output_relu",
         "lessons/lesson5_no_output_relu",
+        "lessons/lesson6_plateau",
+        "lessons/lesson7_modes",
+        "lessons/lesson9_linear_ranker",
+        "lessons/lesson10_overfitting",
     }
     assert {f"configs/{name}.yaml" for name in promised} <= {str(path) for path in CONFIGS}
     assert all(path.suffix == ".yaml" for path in CONFIGS)

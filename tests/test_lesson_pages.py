@@ -1,7 +1,9 @@
 """The lessons' pages: English and Korean in step, and their numbers right."""
 
+import json
 import math
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -9,11 +11,17 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, ndcg_score
 
+from benchmarks.lessons import TABLE, shown
+from lit_course.course.contents import CONTENTS
+from lit_course.course.lesson import load
 from lit_course.queries import Queries
 from lit_course.ranking_metrics import values_of_queries
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "lessons"
-LESSONS = sorted(page.stem for page in FOLDER.glob("*.md") if not page.stem.endswith(".ko"))
+LESSONS = sorted(page.stem for page in FOLDER.glob("??_*.md") if not page.stem.endswith(".ko"))
+RECORD = json.loads((FOLDER.parent / "lessons.json").read_text(encoding="utf-8"))
+LANGUAGES = pytest.mark.parametrize("language", ["", ".ko"], ids=["english", "korean"])
+COMMENT = re.compile(r"<!--.*?-->")  # of a table's titles
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 every_lesson = pytest.mark.parametrize("lesson", LESSONS)
@@ -27,11 +35,21 @@ def sections(text: str) -> list[str]:
     return re.split(r"^#+ ", text, flags=re.MULTILINE)
 
 
-def test_there_is_a_lesson_and_each_is_there_twice():
-    assert LESSONS
+def test_every_lesson_has_a_page_and_each_is_there_twice():
+    numbers = {number: f"{number:02}_{entry.file}" for number, entry in CONTENTS.items()}
+    assert sorted(numbers.values()) == LESSONS
     assert {page.stem for page in FOLDER.glob("*.md")} == {
-        f"{lesson}{language}" for lesson in LESSONS for language in ("", ".ko")
+        f"{page}{language}" for page in [*LESSONS, "index"] for language in ("", ".ko")
     }
+    for language in ("", ".ko"):
+        linked = re.findall(r"\]\((\d\d_\w+)", read("index", language))
+        assert linked == LESSONS
+        for lesson in LESSONS:
+            title = read(lesson, language).partition("\n")[0].split(": ", 1)[1]
+            assert f"[{title}]({lesson}{language}.md)" in read("index", language)
+            question = read(lesson, language).split("\n\n")[2]
+            if not lesson.startswith("09"):
+                assert " ".join(question.split()) in read("index", language)
 
 
 @every_lesson
@@ -52,7 +70,8 @@ def test_both_languages_have_the_same_structure_code_and_pictures(lesson):
 
 @every_lesson
 def test_both_languages_have_the_same_numbers(lesson):
-    for english, korean in zip(sections(read(lesson)), sections(read(lesson, ".ko")), strict=True):
+    pages = (COMMENT.sub("", read(lesson, language)) for language in ("", ".ko"))
+    for english, korean in zip(*map(sections, pages), strict=True):
         numbers = [Counter(re.findall(r"\d[\d.,]*\d|\d", text)) for text in (english, korean)]
         assert numbers[0] == numbers[1], english.partition("\n")[0]
 
@@ -60,11 +79,62 @@ def test_both_languages_have_the_same_numbers(lesson):
 @every_lesson
 def test_the_page_has_a_command_a_picture_numbers_and_a_next_step(lesson):
     text = read(lesson)
-    assert text.startswith(f"# Lesson {int(lesson[:2])}: ")
-    assert re.search(r"^```bash\nlit-course ", text, re.MULTILINE)
+    number = int(lesson[:2])
+    entry = CONTENTS[number]
+    assert text.startswith(f"# Lesson {number}: {entry.title}\n")
+    assert re.search(rf"^```bash\nlit-course lesson {number}$", text, re.MULTILINE)
     assert "](../images/" in text
-    assert "test/" in text or "val/" in text or "train/" in text
+    assert TABLE.search(text)
     assert sections(text)[-1].startswith("What to try next\n")
+
+
+@every_lesson
+@LANGUAGES
+def test_the_tables_are_the_record(lesson, language):
+    tables, text = RECORD[str(int(lesson[:2]))]["tables"], read(lesson, language)
+    assert shown(text, tables) == text, "python -m benchmarks.lessons --only"
+    assert {found[1] for found in TABLE.finditer(text)} == set(tables)
+    edited = re.sub(r"(\d)(?= \|\n<!-- end -->)", lambda m: str((int(m[1]) + 1) % 10), text)
+    assert edited == text or shown(edited, tables) == text, "an edited number is made right"
+
+
+@every_lesson
+def test_the_pictures_are_small_and_are_those_of_the_lesson(lesson):
+    pictures = set(re.findall(r"\]\(\.\./images/([^)]*)\)", read(lesson)))
+    prefix = f"lesson{int(lesson[:2])}_"
+    assert all(name.startswith(prefix) for name in pictures)
+    for name in pictures:
+        assert (FOLDER.parent / "images" / name).stat().st_size < 60_000, name
+
+
+def test_the_record_says_where_it_was_measured_and_no_lesson_took_too_long():
+    assert set(RECORD) == {str(number) for number in CONTENTS}
+    for number, entry in RECORD.items():
+        assert entry["command"] == f"lit-course lesson {number}"
+        assert entry["seconds"] < (300 if number == "5" else 120), number
+        assert {"cores", "date", "platform", "seed", "versions"} <= set(entry)
+    assert not re.search(r'"[^"]*(?:/home|/work|/tmp|\.\./)[^"]*"', json.dumps(RECORD))
+
+
+@pytest.mark.parametrize(
+    "lesson",
+    [pytest.param(n, marks=() if n.startswith("06") else pytest.mark.slow) for n in LESSONS],
+)
+def test_the_commands_of_a_page_are_understood(lesson, lit, monkeypatch):
+    """What is worth trying next is typed as far as it is read; the lesson itself is run apart."""
+    monkeypatch.chdir(FOLDER.parents[1])
+    commands = re.findall(r"`lit-course (fit --config [^`\n]+)`", read(lesson))
+    assert commands or lesson.startswith(("08", "09"))
+    for command in commands:
+        done = lit(*shlex.split(command), "--print_config")
+        assert done.status == 0, done.err
+
+
+def test_every_lesson_loads_and_runs_commands_that_exist():
+    for number in CONTENTS:
+        lesson = load(number)
+        assert set(lesson.quick or lesson.runs) == set(lesson.runs)
+        assert len(lesson.runs) > 1 or number == 7
 
 
 def test_the_example_of_lesson_9_by_hand_and_by_scikit_learn():

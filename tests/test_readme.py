@@ -24,7 +24,9 @@ PAGES = (
     "docs/figures.md",
     "docs/lessons/09_metrics.md",
 )
-PYTHON = (*PAGES, "docs/sklearn.md")
+LESSONS = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs/lessons").glob("??_*.md"))
+# Their commands are given by tests/course.
+PYTHON = tuple(dict.fromkeys([*PAGES, "docs/sklearn.md", *LESSONS]))
 REUSE = "docs/reuse.md"  # what its commands leave is what its Python takes
 ALL_PAGES = [
     "README.md",

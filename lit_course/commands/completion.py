@@ -11,6 +11,7 @@ from typing import Any
 from lit_course.closed_table import DATAMODULES, MODULES
 from lit_course.commands.export_formats import FORMATS
 from lit_course.commands.schema import Schema, run_schema
+from lit_course.course.contents import CONTENTS
 from lit_course.messages import UsageError
 
 USAGE = """\
@@ -36,6 +37,8 @@ _lit_course() {{
     words='{commands} --help --version'
   elif [[ $verb == completion ]]; then
     words='bash zsh'
+  elif [[ $verb == lesson ]]; then
+    words='{lessons} --runs --data --quick'
   elif [[ $verb == init || $verb == schema ]]; then
     return 0
   elif [[ $verb == compare ]]; then
@@ -106,6 +109,7 @@ def completion_script(commands: Sequence[str]) -> str:
                 values[flag] = list(dict.fromkeys([*values.get(flag, []), *words]))
     return SCRIPT.format(
         commands=" ".join(commands),
+        lessons=" ".join(map(str, CONTENTS)),
         values="\n      ".join(f"{flag}) words='{' '.join(w)}' ;;" for flag, w in values.items()),
         switches="|".join(SWITCHES),
         flags=" ".join(flags),

@@ -17,17 +17,23 @@ class RollerCoasterDataModule(SupervisedDataModule):
     Args:
         noise: Standard deviation of the noise.
         num_points: Number of points.
+        outliers: How many points, evenly spread, a broken sensor took for 100 slower.
         seed: Seed of the noise.
     """
 
-    def __init__(self, noise: float = 3.0, num_points: int = 20, *, seed: int = 0) -> None:
+    def __init__(
+        self, noise: float = 3.0, num_points: int = 20, outliers: int = 0, *, seed: int = 0
+    ) -> None:
         if num_points < 2:
             raise ValueError(f"num_points must be at least 2, found {num_points}.")
         if noise < 0:
             raise ValueError(f"noise is a standard deviation, at least 0, found {noise}.")
+        if not 0 <= outliers <= num_points - 2:
+            raise ValueError(f"outliers must be from 0 to num_points - 2, found {outliers}.")
         super().__init__(batch_size=num_points, val_size=0, test_size=0, shuffle=False, seed=seed)
         self.noise = noise
         self.num_points = num_points
+        self.outliers = outliers
 
     def load(self) -> dict[str, Split]:
         """Draw the points."""
@@ -35,4 +41,6 @@ class RollerCoasterDataModule(SupervisedDataModule):
         t = torch.arange(self.num_points, dtype=torch.float32)
         noise = self.noise * torch.randn(self.num_points, generator=generator)
         speed = noise + 0.75 * (t - 9.5) ** 2 + 1
+        broken = torch.linspace(0, self.num_points - 1, self.outliers + 2)[1:-1]
+        speed[broken.round().long()] -= 100
         return self.cut(Samples(t[:, None], speed, feature_names=["t"], target_names=["speed"]))
