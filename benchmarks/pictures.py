@@ -14,8 +14,10 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from PIL import Image
 
 from benchmarks.results import CONFIGS, RECORD, ROOT, command
+from benchmarks.tensorboard import screenshot, serve
 from lit_course.cli import main as lit_course
 
 matplotlib.use("Agg")  # no display is needed
@@ -102,6 +104,27 @@ def commands_figures() -> None:
         os.chdir(ROOT)
 
 
+TABS = ("scalars", "custom_scalars", "images", "text", "hparams", "histograms")
+LOOKED_AT = "&tagFilter=^(val/%7Ctrain/gradient_norm)&_smoothingWeight=0"
+
+
+def tensorboard_tabs() -> None:
+    """What docs/tensorboard.md shows: two runs in a real TensorBoard, in a real browser."""
+    config = f"--config={CONFIGS['mlp_digits']}"
+    more = ("--trainer.max_epochs", "10", "--trainer.callbacks+=Histograms", "--test_best", "true")
+    with tempfile.TemporaryDirectory() as folder:
+        for lr in ("0.003", "0.0003"):
+            if lit_course(["fit", config, *more, "--model.lr", lr, "--runs", folder]):
+                raise SystemExit("fit has failed")
+        with serve(Path(folder)) as server:
+            for tab in TABS:
+                path = IMAGES / f"tensorboard_{tab}.png"
+                url = f"{server.url}?darkMode=false#{tab}{LOOKED_AT * (tab == 'scalars')}"
+                screenshot(url, path, width=1800)
+                with Image.open(path) as image:
+                    image.convert("RGB").quantize(64).save(path, optimize=True)
+
+
 def main() -> None:
     """Draw all of them."""
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -109,6 +132,7 @@ def main() -> None:
     lesson5_accuracy(record)
     drawn_by_runs()
     commands_figures()
+    tensorboard_tabs()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,16 @@ from tempfile import TemporaryFile
 from lit_course.messages import UsageError
 
 
+def check_picture(path: Path, overwrite: bool) -> None:
+    """Refuse a PNG, or the CSV of its numbers beside it, that could not be written in the end.
+
+    Raises:
+        UsageError: Saying what is wrong with one of them.
+    """
+    check_output(path, overwrite, [".png"])
+    check_output(path.with_suffix(".csv"), overwrite, [".csv"])
+
+
 def check_output(
     path: Path,
     overwrite: bool,

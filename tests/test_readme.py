@@ -22,6 +22,8 @@ PAGES = (
     "docs/commands.md",
     "docs/ranking.md",
     "docs/figures.md",
+    "docs/tensorboard.md",
+    "docs/quick_start.md",
     "docs/lessons/09_metrics.md",
 )
 LESSONS = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs/lessons").glob("??_*.md"))
@@ -90,6 +92,8 @@ SLOW = {
     "docs/baselines.md",
     "docs/commands.md",
     "docs/reuse.md",
+    "docs/quick_start.md",
+    "docs/tensorboard.md",
 }
 
 

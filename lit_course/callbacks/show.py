@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
-from PIL import Image
 
 from lit_course.figures import Chart
 
@@ -53,14 +51,11 @@ def _show(trainer: Trainer, name: str, chart: Chart, path: Path | None) -> None:
     loggers = [each for each in trainer.loggers if isinstance(each, TensorBoardLogger)]
     if path is None and not loggers:
         return
-    pixels = chart.pixels()
-    if path is not None:
+    if path is None:
+        pixels = chart.pixels()
+    else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        partial.write_text(chart.text(), encoding="utf-8")
-        os.replace(partial, path.with_suffix(".csv"))
-        Image.fromarray(pixels).save(partial, format="png")
-        os.replace(partial, path)
+        pixels = chart.write(path)
     for logger in loggers:
         tag = f"{name}/{chart.name}"
         logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")

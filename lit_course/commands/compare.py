@@ -17,10 +17,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from lit_course.callbacks.results import cell
-from lit_course.commands.chart_file import check_chart, write_chart
 from lit_course.commands.comparison import Comparison, Row
 from lit_course.messages import UsageError
-from lit_course.output_file import check_output
+from lit_course.output_file import check_output, check_picture
 from lit_course.recorded import Recorded, find_run, read_run
 
 PICTURE = Path("compare.png")
@@ -50,7 +49,7 @@ def compare(args: Sequence[str]) -> None:
     form = asked.format or (output.suffix[1:] if output else "text")
     if output is not None:
         check_output(output, asked.overwrite, [".txt", ".csv", ".json"])
-    check_chart(asked.picture or PICTURE, asked.overwrite or asked.picture is None)
+    check_picture(asked.picture or PICTURE, asked.overwrite or asked.picture is None)
 
     folders = dict.fromkeys(find_run(run, asked.runs) for run in asked.run)
     comparison = Comparison({_label(path, asked.runs): read_run(path) for path in folders})
@@ -68,7 +67,7 @@ def compare(args: Sequence[str]) -> None:
         said.append(f"table: {output}")
     if chart is not None:
         picture = asked.picture or PICTURE
-        write_chart(chart, picture)
+        chart.write(picture)
         said.append(f"picture: {picture}, numbers: {picture.with_suffix('.csv')}")
     # Who reads CSV or JSON from standard output reads nothing else.
     where = sys.stdout if output is not None or form == "text" else sys.stderr

@@ -66,7 +66,7 @@ class FindCLI(ThrowawayCLI):
     def _check_apply(self, path: Path, config: Namespace) -> None:
         if path.exists():
             raise UsageError(f"{path} exists, and --apply writes a new file: name another")
-        check_output(path, False, [".yaml", ".yml"], "--apply")
+        check_output(path, False, [".yaml", ".yml"], flag="--apply")
         if not _names(config):
             raise UsageError(f"--apply replaces the model's {' or '.join(NAMES)}: it has neither")
 

@@ -9,10 +9,10 @@ from jsonargparse import ActionYesNo, Namespace
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from lit_course.commands.chart_file import check_chart, write_chart
 from lit_course.config_cli import ConfigCLI
 from lit_course.figures import Chart
 from lit_course.messages import UsageError
+from lit_course.output_file import check_picture
 from lit_course.trainer_flags import check_trainer
 
 OWN = ("output", "overwrite")  # arguments that fit does not take
@@ -66,7 +66,7 @@ class ThrowawayCLI(ConfigCLI):
                     f"{self.command} is about one fit from its start: leave {name} out"
                 )
         self.path = Path(config.output or self.picture)
-        check_chart(self.path, config.overwrite or config.output is None)
+        check_picture(self.path, config.overwrite or config.output is None)
 
     def _make_trainer(self, callback: Callback, **flags: Any) -> Trainer:
         config = {**self._get(self.config_init, "trainer", default={}), **SILENT, **flags}
@@ -76,5 +76,5 @@ class ThrowawayCLI(ConfigCLI):
         return trainer
 
     def _write(self, chart: Chart) -> None:
-        write_chart(chart, self.path)
+        chart.write(self.path)
         print(f"picture: {self.path}, numbers: {self.path.with_suffix('.csv')}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +65,25 @@ class Chart:
             canvas.draw()  # type: ignore[no-untyped-call]  # as matplotlib has it
         pixels = canvas.buffer_rgba()  # type: ignore[no-untyped-call]  # as above
         return np.asarray(pixels)[..., :3].copy()
+
+    def write(self, path: Path) -> NDArray[np.uint8]:
+        """Draw into a PNG, the numbers beside it as ``.csv``; each file is the old one or whole.
+
+        Args:
+            path: Of the PNG, in a folder that is there.
+
+        Returns:
+            The picture, as ``pixels``.
+        """
+        pixels, partial = self.pixels(), path.with_suffix(".part")
+        try:
+            partial.write_text(self.text(), encoding="utf-8")
+            os.replace(partial, path.with_suffix(".csv"))
+            Image.fromarray(pixels).save(partial, format="png")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return pixels
 
 
 def caption(axes: Axes, title: str, of: str) -> None:

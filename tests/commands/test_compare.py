@@ -14,6 +14,11 @@ from lit_course.modules import LinearRegressor, MLPClassifier, Ranker
 
 
 @pytest.fixture
+def draws() -> bool:
+    return True
+
+
+@pytest.fixture
 def here(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

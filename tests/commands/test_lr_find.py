@@ -16,6 +16,11 @@ QUICK = ("--steps", 30, "--min_lr", 1e-3, "--max_lr", 10)
 
 
 @pytest.fixture
+def draws() -> bool:
+    return True
+
+
+@pytest.fixture
 def here(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

@@ -28,6 +28,11 @@ OPTIONS = {
 
 
 @pytest.fixture
+def draws() -> bool:
+    return True
+
+
+@pytest.fixture
 def here(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
