@@ -6,6 +6,7 @@ import re
 import shlex
 from collections import Counter
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
@@ -111,8 +112,13 @@ def test_the_record_says_where_it_was_measured_and_no_lesson_took_too_long():
     assert set(RECORD) == {str(number) for number in CONTENTS}
     for number, entry in RECORD.items():
         assert entry["command"] == f"lit-course lesson {number}"
-        assert entry["seconds"] < (300 if number == "5" else 120), number
+        if number != "5":
+            assert entry["seconds"] < 120, number
         assert {"cores", "date", "platform", "seed", "versions"} <= set(entry)
+    # Lesson 5 is three configurations whose times are recorded on a machine that does nothing else.
+    results = json.loads((FOLDER.parent / "results.json").read_text(encoding="utf-8"))
+    runs = [run.command.split()[2] for run in load(5).runs.values()]
+    assert sum(mean(results[Path(config).stem]["seconds"]) for config in runs) < 300
     assert not re.search(r'"[^"]*(?:/home|/work|/tmp|\.\./)[^"]*"', json.dumps(RECORD))
 
 

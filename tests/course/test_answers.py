@@ -49,7 +49,7 @@ def give(lit, tmp_path):
         assert pictures
         for picture in pictures:
             pixels = np.asarray(Image.open(picture).convert("RGB"))
-            assert pixels.shape[1] == 768
+            assert pixels.shape[1] >= 768
             assert pixels.std() > 5, f"{picture.name} is blank"
             assert picture.with_suffix(".csv").read_text().count("\n") > 1
         return Given(place, json.loads((place / "answer.json").read_text(encoding="utf-8")))
