@@ -15,11 +15,17 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lit_course import datamodules, modules, runs
 from lit_course.callbacks.prediction_file import FORMATS
 from lit_course.closed_table import DATAMODULES, MODULES
-from lit_course.config_files import read_config
+from lit_course.config_files import parse, read_config
 from lit_course.given_checkpoint import GivenCheckpoint
 from lit_course.messages import UsageError, explain_parser
 from lit_course.output_file import check_output
 
+# Of these a whole number is a number of batches, and a fraction a part of them.
+PARTS_OR_NUMBERS = (
+    *(f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict")),
+    "overfit_batches",
+    "val_check_interval",
+)
 FOR_FIT = ("cross_validate", "early_stopping", "test_best")
 TABLES = (".csv", ".tsv", ".parquet")
 
@@ -154,6 +160,8 @@ class ConfigCLI(LightningCLI):
         except ArgumentError as error:
             raise UsageError(self._explain(str(error))) from error
         config = self.config[self.verb]
+        for amount, number in _whole_numbers(given):
+            config.trainer[amount] = number
         if self.given is not None and config.get("model") is not None:
             self.given.fill_in(config.model, our_class(config.model), self.verb == "fit")
         for part in (config.get("model"), config.get("data")):
@@ -231,6 +239,22 @@ def known_before(args: list[str], *keys: str) -> dict[str, Any]:
     for key in keys:
         said.update((key, flag) for flag in _values(args, f"--{key}"))
     return {key: said.get(key) for key in keys}
+
+
+def _whole_numbers(args: list[str]) -> Iterator[tuple[str, int]]:
+    """The Trainer's amounts that were given as whole numbers, by name.
+
+    typing keeps one ``Union`` for ``int | float`` and ``float | int``, in the order in which the
+    process first saw it: once scikit-learn is imported the parser takes 1, one batch, for 1.0, all.
+    """
+    said: dict[str, Any] = {}
+    for config in _values(args, "--config", "-c"):
+        trainer = read_config(Path(config)).get("trainer")
+        said.update(trainer if isinstance(trainer, Mapping) else {})
+    for name in PARTS_OR_NUMBERS:
+        said.update((name, parse(flag, name)) for flag in _values(args, f"--trainer.{name}"))
+        if isinstance(said.get(name), int) and not isinstance(said[name], bool):
+            yield name, said[name]
 
 
 def _values(args: list[str], *flags: str) -> Iterator[str]:

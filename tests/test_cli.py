@@ -602,3 +602,27 @@ def test_help_is_made_of_the_docstrings(lit):
     done = lit("fit", "--model.help", "MLPClassifier")
     assert done.status == 0
     assert "Width of each hidden layer" in " ".join(done.out.split())
+
+
+ONE_BATCH = """
+import sys, sklearn.metrics
+from lit_course.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("said", ["flag", "config"])
+def test_one_batch_is_one_whatever_was_imported_before(tmp_path, said):
+    """The order of a Union is that in which the process first saw it, here scipy's."""
+    model = ["--model", "MLPClassifier", "--data", "DigitsDataModule"]
+    where = ["--runs", str(tmp_path), "--name", "one", "--trainer.max_epochs", "1"]
+    if said == "flag":
+        limit = ["--trainer.limit_train_batches", "1"]
+    else:
+        (tmp_path / "one.yaml").write_text("trainer:\n  limit_train_batches: 1\n")
+        limit = ["--config", str(tmp_path / "one.yaml")]
+    command = [sys.executable, "-W", "ignore", "-c", ONE_BATCH, "fit", *model, *where, *limit]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    last = tmp_path / "one/version_0/checkpoints/last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 1
