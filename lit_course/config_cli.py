@@ -5,27 +5,24 @@ from __future__ import annotations
 import inspect
 from argparse import ArgumentError
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import reduce
 from importlib import import_module
+from operator import or_
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from jsonargparse import ActionYesNo, Namespace
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from lit_course import datamodules, modules, runs
 from lit_course.callbacks.prediction_file import FORMATS
 from lit_course.closed_table import DATAMODULES, MODULES
-from lit_course.config_files import parse, read_config
+from lit_course.config_files import read_config
 from lit_course.given_checkpoint import GivenCheckpoint
 from lit_course.messages import UsageError, explain_parser
 from lit_course.output_file import check_output
 
-# Of these a whole number is a number of batches, and a fraction a part of them.
-PARTS_OR_NUMBERS = (
-    *(f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict")),
-    "overfit_batches",
-    "val_check_interval",
-)
 FOR_FIT = ("cross_validate", "early_stopping", "test_best")
 TABLES = (".csv", ".tsv", ".parquet")
 
@@ -45,6 +42,7 @@ class ConfigCLI(LightningCLI):
         self.verb = verb
         self.named = any(_values(args, "--name"))
         self.given: GivenCheckpoint | None = None
+        _integers_first()
         strict: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
         described = {"description": inspect.getdoc(type(self))} if self.command else {}
         super().__init__(
@@ -160,8 +158,6 @@ class ConfigCLI(LightningCLI):
         except ArgumentError as error:
             raise UsageError(self._explain(str(error))) from error
         config = self.config[self.verb]
-        for amount, number in _whole_numbers(given):
-            config.trainer[amount] = number
         if self.given is not None and config.get("model") is not None:
             self.given.fill_in(config.model, our_class(config.model), self.verb == "fit")
         for part in (config.get("model"), config.get("data")):
@@ -241,20 +237,16 @@ def known_before(args: list[str], *keys: str) -> dict[str, Any]:
     return {key: said.get(key) for key in keys}
 
 
-def _whole_numbers(args: list[str]) -> Iterator[tuple[str, int]]:
-    """The Trainer's amounts that were given as whole numbers, by name.
+def _integers_first() -> None:
+    """Let the parser read 1 as one batch, whatever was imported before.
 
     typing keeps one ``Union`` for ``int | float`` and ``float | int``, in the order in which the
-    process first saw it: once scikit-learn is imported the parser takes 1, one batch, for 1.0, all.
+    process first saw it: scikit-learn's import makes 1.0 of 1, which is all batches.
     """
-    said: dict[str, Any] = {}
-    for config in _values(args, "--config", "-c"):
-        trainer = read_config(Path(config)).get("trainer")
-        said.update(trainer if isinstance(trainer, Mapping) else {})
-    for name in PARTS_OR_NUMBERS:
-        said.update((name, parse(flag, name)) for flag in _values(args, f"--trainer.{name}"))
-        if isinstance(said.get(name), int) and not isinstance(said[name], bool):
-            yield name, said[name]
+    annotations = inspect.unwrap(Trainer.__init__).__annotations__
+    for name, annotation in annotations.items():
+        if {int, float} <= set(kinds := get_args(annotation)):
+            annotations[name] = reduce(or_, sorted(kinds, key=lambda kind: kind is not int))
 
 
 def _values(args: list[str], *flags: str) -> Iterator[str]:
