@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 
-.PHONY: run test test-all test-lowest lint format types results bench docs pictures clean
+.PHONY: run test quick test-all test-lowest lint format types results bench docs pictures clean
 
 run: $(VENV)/installed
 	$(BIN)/lit-course fit --config configs/mlp_digits.yaml --test_best true
@@ -14,6 +14,10 @@ run: $(VENV)/installed
 
 test: lint types
 	$(BIN)/pytest -n auto -m "not slow"
+
+# The parts alone, in two minutes: no whole commands.
+quick: lint types
+	$(BIN)/pytest -n auto -m "not slow and not command"
 
 test-all: lint types
 	$(BIN)/pytest -n auto

@@ -59,6 +59,16 @@ def loaders_as_they_were(loader_methods):
             delattr(DataLoader, f"__old{name}")
 
 
+WHOLE_COMMANDS = {"lit", "fit", "start", "fresh_folder"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that give whole commands are told apart from those of a part: ``-m "not command"``."""
+    for item in items:
+        if WHOLE_COMMANDS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("command")
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """What a test draws depends on no test before it, in whichever process that was."""
