@@ -20,6 +20,8 @@ from processes import Command, in_one_worker
 
 from lit_course.console import quiet
 
+pytestmark = pytest.mark.command
+
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = (
     *("--model", "MLPClassifier", "--model.hidden_features", "[16]"),

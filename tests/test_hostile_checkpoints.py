@@ -14,7 +14,7 @@ from attacks.corpus import CORPUS
 from attacks.victim import MEGABYTES, SECONDS, Ended, Victim
 from processes import in_one_worker
 
-pytestmark = in_one_worker
+pytestmark = [in_one_worker, pytest.mark.command]
 DIGITS = ("--data", "DigitsDataModule")
 VERBS = ("test", "predict", "validate", "fit")
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from processes import in_one_worker, run_script
 
+pytestmark = pytest.mark.command
+
 ROOT = Path(__file__).resolve().parents[1]
 # The first line of a block names its file; one without a name would not be tested.
 BLOCK = re.compile(r"^```(python|yaml|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -7,6 +7,8 @@ from PIL import Image
 from benchmarks.tensorboard import browser, screenshot, serve
 from lit_course.cli import main
 
+pytestmark = pytest.mark.command
+
 RUN = "MLPClassifier/version_0"
 STATUSES = [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")]
 TABS = ("timeseries", "custom_scalars", "images", "histograms", "text", "hparams")

@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from lit_course import DigitsDataModule, MLPClassifier
 from lit_course.callbacks import EpochAxis, GradientNorm, Histograms, TensorBoardTabs
 
+pytestmark = pytest.mark.command
+
 
 def events(folder: Path) -> EventAccumulator:
     everything = {"scalars": 0, "tensors": 0, "histograms": 0}
