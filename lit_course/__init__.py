@@ -2,7 +2,8 @@
 
 A tour in four files, in this order:
 
-1. ``cli.py``: what ``lit-course fit --config FILE`` does, and ``trainer_cli.py`` behind it.
+1. ``cli.py``: what ``lit-course fit --config FILE`` does, ``config_cli.py`` and
+   ``trainer_cli.py`` behind it.
 2. ``configs/mlp_digits.yaml``: a whole run in a page.
 3. ``modules/mlp_classifier.py``: a LightningModule that declares network, loss and metrics; how
    it is trained and measured is written once, in ``modules/base.py``.
