@@ -162,6 +162,8 @@ def _run(verb: str, args: list[str], debug: bool) -> int:
     # jsonargparse 4.49 and later announce on every run what LightningCLI 2.6 will have to change
     # (github.com/Lightning-AI/pytorch-lightning/issues/21900). Read when it is imported.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    # Pictures are drawn into files; a backend for a screen that is not there would end the command.
+    os.environ["MPLBACKEND"] = "Agg"
     from lit_course.console import quiet
 
     with quiet(debug):

@@ -42,7 +42,7 @@ def _paths(room: str, table: Mapping[str, type]) -> set[str]:
 
 _PARTS = {"model": _paths("modules", MODULES), "data": _paths("datamodules", DATAMODULES)}
 _CALLBACKS = {
-    "lit_course.callbacks.StopEarly",
+    *(f"lit_course.callbacks.{name}" for name in ("EpochAxis", "Histograms", "StopEarly")),
     "lightning.pytorch.callbacks.DeviceStatsMonitor",
     "lightning.pytorch.callbacks.EarlyStopping",
     "lightning.pytorch.callbacks.GradientAccumulationScheduler",

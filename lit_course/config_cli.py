@@ -176,10 +176,12 @@ class ConfigCLI(LightningCLI):
         if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
             raise UsageError(f"seed_everything must be in 0..{2**32 - 1}, found {seed}")
         if (output := config.get("output")) is not None:
-            read = [config.ckpt_path]
-            if config.get("data") is not None:
-                read += vars(config.data.init_args).values()
-            check_output(Path(output), config.overwrite, self.outputs, read)
+            check_output(Path(output), config.overwrite, self.outputs, self._read(config))
+
+    def _read(self, config: Namespace) -> list[object]:
+        """Values that may name files which are read."""
+        named = config.get("data.init_args")
+        return [config.get("ckpt_path"), *(vars(named).values() if named else ())]
 
     def _explain(self, text: str) -> str:
         def arguments(class_path: str) -> list[str]:
@@ -234,7 +236,7 @@ def known_before(args: list[str], *keys: str) -> dict[str, Any]:
         said.update(read_config(Path(config)))
     for key in keys:
         said.update((key, flag) for flag in _values(args, f"--{key}"))
-    return {key: said.get(key) for key in keys}
+    return {key: None if said.get(key) in ("null", "~") else said.get(key) for key in keys}
 
 
 def _integers_first() -> None:

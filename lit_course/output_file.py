@@ -9,14 +9,14 @@ from tempfile import TemporaryFile
 from lit_course.messages import UsageError
 
 
-def check_picture(path: Path, overwrite: bool) -> None:
+def check_picture(path: Path, overwrite: bool, read: Collection[object] = ()) -> None:
     """Refuse a PNG, or the CSV of its numbers beside it, that could not be written in the end.
 
     Raises:
         UsageError: Saying what is wrong with one of them.
     """
-    check_output(path, overwrite, [".png"])
-    check_output(path.with_suffix(".csv"), overwrite, [".csv"])
+    check_output(path, overwrite, [".png"], read)
+    check_output(path.with_suffix(".csv"), overwrite, [".csv"], read)
 
 
 def check_output(
@@ -46,7 +46,7 @@ def check_output(
         raise UsageError(f"{path} exists: add --overwrite to replace it")
     files = (Path(value) for value in read if isinstance(value, str | Path))
     if path.exists() and any(file.is_file() and path.samefile(file) for file in files):
-        raise UsageError(f"{flag} {path} is what is read: give another name")
+        raise UsageError(f"{flag} {path} would replace what is read: give another name")
     try:
         with TemporaryFile(dir=path.parent):
             pass

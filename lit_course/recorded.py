@@ -68,7 +68,8 @@ def read_run(folder: Path) -> Recorded:
         ValueError: If it holds neither curves nor numbers.
     """
     config = read_config(folder / runs.CONFIG)
-    folds = [_read(fold, config) for fold in sorted(folder.glob("fold_*")) if fold.is_dir()]
+    found = [fold for fold in folder.glob("fold_*") if fold.name[5:].isdecimal()]
+    folds = [_read(fold, config) for fold in sorted(found, key=lambda fold: int(fold.name[5:]))]
     run = _together(folder, folds) if folds else _read(folder, config)
     if not run.curves and not run.metrics:
         what = "has recorded no metrics" if any(folder.iterdir()) else "is empty"

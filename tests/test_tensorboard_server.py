@@ -1,17 +1,24 @@
 """A real TensorBoard over real runs: what each tab is given, and what it looks like."""
 
+import io
+
 import numpy as np
 import pytest
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
 
 from benchmarks.tensorboard import browser, screenshot, serve
+from lit_course import DigitsDataModule, MLPClassifier
+from lit_course.callbacks import TensorBoardTabs
 from lit_course.cli import main
 
 pytestmark = pytest.mark.command
 
 RUN = "MLPClassifier/version_0"
 STATUSES = [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")]
-TABS = ("timeseries", "custom_scalars", "images", "histograms", "text", "hparams")
+TABS = ("timeseries", "scalars", "custom_scalars", "images", "histograms", "text", "hparams")
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +33,16 @@ def server(tmp_path_factory):
         assert main([*command.split(), "--model.lr", lr]) == 0
     with serve(folder) as server:
         server.folder = folder
+        yield server
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """A server over a run with one scalar of no interest."""
+    folder = tmp_path_factory.mktemp("empty")
+    with SummaryWriter(str(folder / "run")) as writer:
+        writer.add_scalar("x", 0.0, 0)
+    with serve(folder) as server:
         yield server
 
 
@@ -72,15 +89,47 @@ def test_every_tab_is_given_its_data(server, reported):
     assert len(losses) == 2
     assert -1 not in losses
 
+    images = server.get("plugin/images/tags")[RUN]
+    assert {"test/confusion_matrix", "test/reliability"} <= set(images)
+    where = {"run": RUN, "tag": "test/confusion_matrix"}
+    (image,) = server.get("plugin/images/images", sample="0", **where)
+    query = dict(pair.split("=") for pair in image["query"].split("&"))
+    drawn = server.get("plugin/images/individualImage", **query)
+    file = server.folder / RUN / "figures/test_confusion_matrix.png"
+    with Image.open(io.BytesIO(drawn)) as picture, Image.open(file) as ours:
+        assert np.array_equal(np.asarray(picture.convert("RGB")), np.asarray(ours))
+
+
+def test_in_a_program_of_ones_own_there_is_no_placeholder(tmp_path):
+    """Lightning's logger tells HParams of a metric -1 unless it is told not to."""
+    trainer = Trainer(
+        max_epochs=1,
+        log_every_n_steps=5,
+        accelerator="cpu",
+        logger=TensorBoardLogger(str(tmp_path)),
+        callbacks=[TensorBoardTabs()],
+        enable_progress_bar=False,
+    )
+    trainer.fit(MLPClassifier(hidden_features=[4]), datamodule=DigitsDataModule())
+    with serve(tmp_path) as server:
+        experiment = server.post("plugin/hparams/experiment", {"experimentName": ""})
+    found = {info["name"]["tag"] for info in experiment["metricInfos"]}
+    assert "val/loss" in found
+    assert "hp_metric" not in found
+
 
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(browser() is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("tab", TABS)
-def test_every_tab_is_drawn(server, tmp_path, tab):
-    picture = tmp_path / f"{tab}.png"
-    screenshot(f"{server.url}?darkMode=false#{tab}", picture)
-    with Image.open(picture) as image:
-        assert image.size == (1200, 750)
-        below_the_bar = np.asarray(image.convert("L"))[100:]
-    assert below_the_bar.std() > 5  # an empty tab is one colour
+def test_every_tab_is_drawn(server, empty, tmp_path, tab):
+    """Beside the bars there is more than TensorBoard's words on a log without anything."""
+    content = {}
+    for name, url in (("full", server.url), ("empty", empty.url)):
+        picture = tmp_path / f"{name}.png"
+        screenshot(f"{url}?darkMode=false#{tab}", picture)
+        with Image.open(picture) as image:
+            assert image.size == (1200, 750)
+            content[name] = np.asarray(image.convert("L"))[130:, 320:900]
+    differs = np.abs(content["full"].astype(int) - content["empty"]) > 20
+    assert differs.mean() > 0.02

@@ -155,7 +155,11 @@ class Figures(Callback):
         folder: Path | None,
         when: str = "",
     ) -> None:
-        mine = self._collector and self._collector.cpu()
+        mine = None
+        try:
+            mine = self._collector and self._collector.cpu()
+        except Exception as error:  # parts that do not fit together; the other processes wait
+            rank_zero_warn(f"no figures: {type(error).__name__}: {error}")
         found = [each for each in gather(mine) if each is not None]
         if trainer.is_global_zero and found:
             of = f"{IN_WORDS[split]} split{when}"
@@ -188,8 +192,9 @@ def _of_training_rows(trainer: Trainer, module: LightningModule) -> Iterator[Cha
     collector = Collector(rows, getattr(data, "image_shape", None))
     with at_rest(module), trainer.precision_plugin.forward_context():
         for x, y, *_ in data.rows_of("train"):
-            batch = trainer.strategy.batch_to_device((x[:rows], y[:rows]))
+            batch = trainer.precision_plugin.convert_input((x[:rows], y[:rows]))
+            batch = trainer.strategy.batch_to_device(batch)
             collector.add(module.evaluate(batch), batch)
             break
     of = f"training split, epoch {trainer.current_epoch}"
-    yield from _charts(trainer, module, [collector], "train", of)
+    yield from _charts(trainer, module, [collector.cpu()], "train", of)

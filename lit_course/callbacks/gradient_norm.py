@@ -12,10 +12,15 @@ from torch.optim import Optimizer
 class GradientNorm(Callback):
     """Logs ``train/gradient_norm`` at every ``log_every_n_steps``-th update.
 
-    It is the Euclidean norm of all gradients of a batch together, before they are clipped.
+    It is the Euclidean norm of all gradients of an update together, before they are clipped; of
+    several optimizers, those of the one that makes the update.
     """
 
     def __init__(self) -> None:
+        self._logged = -1
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing is logged yet."""
         self._logged = -1
 
     def on_before_optimizer_step(

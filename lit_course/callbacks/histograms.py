@@ -22,6 +22,11 @@ class Histograms(Callback):
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be at least 1, found {every_n_epochs}")
         self.every_n_epochs = every_n_epochs
+        self._written = -1
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing is written yet."""
+        self._written = -1
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -30,8 +35,15 @@ class Histograms(Callback):
         last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if not last or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
+        if self._written == trainer.global_step:  # LBFGS evaluates a batch several times
+            return
+        self._written = trainer.global_step
         for writer in tensorboard_writers(trainer):
             for name, weights in pl_module.named_parameters():
                 for kind, values in (("weights", weights), ("gradients", weights.grad)):
-                    if weights.requires_grad and values is not None and values.isfinite().all():
+                    if not weights.requires_grad or values is None:
+                        continue
+                    if values.is_sparse:  # those that the batch did not touch are 0
+                        values = values.coalesce().values()
+                    if values.isfinite().all():
                         writer.add_histogram(f"{kind}/{name}", values, trainer.global_step)

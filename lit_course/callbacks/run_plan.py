@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from torch import get_num_threads
+from torch.nn.parameter import is_lazy
 
 MOST_COLUMNS = 50  # are shown
 
@@ -75,7 +76,7 @@ def plan(trainer: Trainer, module: LightningModule) -> dict[str, str]:
         lines["updates"] = f"1, to the exact solution; an epoch of {batches:,} batches measures it"
     counts = {True: 0, False: 0}
     for parameter in module.parameters():
-        counts[parameter.requires_grad] += parameter.numel()
+        counts[parameter.requires_grad] += 0 if is_lazy(parameter) else parameter.numel()
     lines["parameters"] = f"{counts[True]:,} trainable, {counts[False]:,} frozen"
     device = trainer.strategy.root_device
     lines["device"] = f"{device} × {trainer.world_size}" if trainer.world_size > 1 else f"{device}"

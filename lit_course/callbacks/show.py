@@ -27,6 +27,12 @@ def show(
     """
     for chart in _made(name, charts):
         try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:  # said once; the log still gets them
+            _warn(f"figures into {folder}", error)
+            folder = None
+        try:
             _show(trainer, name, chart, folder and folder / f"{name}_{chart.name}{suffix}.png")
         except Exception as error:
             _warn(f"{name}_{chart.name}", error)
@@ -51,11 +57,7 @@ def _show(trainer: Trainer, name: str, chart: Chart, path: Path | None) -> None:
     loggers = [each for each in trainer.loggers if isinstance(each, TensorBoardLogger)]
     if path is None and not loggers:
         return
-    if path is None:
-        pixels = chart.pixels()
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = chart.write(path)
+    pixels = chart.pixels() if path is None else chart.write(path)
     for logger in loggers:
         tag = f"{name}/{chart.name}"
         logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")

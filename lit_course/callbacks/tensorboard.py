@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.nn.parameter import is_lazy
 
 from lit_course.callbacks.results import Best, cell, floats, per_output
 from lit_course.callbacks.run_plan import plan
@@ -40,8 +41,15 @@ class TensorBoardTabs(Callback):
     def __init__(self) -> None:
         self._has_layout = False
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Keep the logger's own -1 out of HParams: its record would hide all other metrics."""
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger._default_hp_metric = False
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is known before training."""
+        self._has_layout = False
         for writer in tensorboard_writers(trainer):
             for tag, text in _texts(trainer, pl_module, Path(writer.log_dir)):
                 writer.add_text(tag, text, trainer.global_step)
@@ -165,7 +173,8 @@ def _texts(trainer: Trainer, module: LightningModule, folder: Path) -> Iterator[
 def _layers(module: LightningModule) -> Iterator[tuple[str, str, str, str]]:
     """Every layer that has parameters of its own."""
     for name, layer in module.named_modules():
-        if parameters := list(layer.parameters(recurse=False)):
+        own = layer.parameters(recurse=False)
+        if parameters := [p for p in own if not is_lazy(p)]:
             trained = sum(p.numel() for p in parameters if p.requires_grad)
             total = sum(p.numel() for p in parameters)
             yield name, type(layer).__name__, f"{total:,}", f"{trained:,}"

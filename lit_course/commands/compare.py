@@ -49,7 +49,10 @@ def compare(args: Sequence[str]) -> None:
     form = asked.format or (output.suffix[1:] if output else "text")
     if output is not None:
         check_output(output, asked.overwrite, [".txt", ".csv", ".json"])
-    check_picture(asked.picture or PICTURE, asked.overwrite or asked.picture is None)
+    picture: Path = asked.picture or PICTURE
+    check_picture(picture, asked.overwrite or asked.picture is None)
+    if output is not None and output.absolute() == picture.with_suffix(".csv").absolute():
+        raise UsageError(f"{output} is where the numbers of {picture} go: give another name")
 
     folders = dict.fromkeys(find_run(run, asked.runs) for run in asked.run)
     comparison = Comparison({_label(path, asked.runs): read_run(path) for path in folders})
@@ -66,7 +69,6 @@ def compare(args: Sequence[str]) -> None:
             write(comparison, file)
         said.append(f"table: {output}")
     if chart is not None:
-        picture = asked.picture or PICTURE
         chart.write(picture)
         said.append(f"picture: {picture}, numbers: {picture.with_suffix('.csv')}")
     # Who reads CSV or JSON from standard output reads nothing else.

@@ -24,6 +24,7 @@ SILENT: dict[str, Any] = {
     "enable_autolog_hparams": False,
     "num_sanity_val_steps": 0,
     "profiler": None,
+    "fast_dev_run": False,
 }
 
 
@@ -66,7 +67,8 @@ class ThrowawayCLI(ConfigCLI):
                     f"{self.command} is about one fit from its start: leave {name} out"
                 )
         self.path = Path(config.output or self.picture)
-        check_picture(self.path, config.overwrite or config.output is None)
+        replaced = config.overwrite or config.output is None
+        check_picture(self.path, replaced, self._read(config))
 
     def _make_trainer(self, callback: Callback, **flags: Any) -> Trainer:
         config = {**self._get(self.config_init, "trainer", default={}), **SILENT, **flags}

@@ -75,7 +75,9 @@ def teach(
             console.print(f"picture: {_draw(part, place)}")
     text = json.dumps(_plain(numbers), indent=1, ensure_ascii=False)
     _write(place / ANSWER, text + "\n")
-    console.print(f"\nlesson: {place}   its page: docs/lessons/{number:02}_*.md")
+    console.print(
+        f"\nlesson: {place}   its page: docs/lessons/{number:02}_{CONTENTS[number].file}.md"
+    )
     return place
 
 

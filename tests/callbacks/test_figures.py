@@ -367,11 +367,27 @@ def test_answers_that_fit_nothing_are_one_line(tmp_path):
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     class Own(Theirs):
         def charts(self, seen):
-            yield Chart("mine", {"n": [seen.count]}, lambda axes: axes.plot([0, 1]))
+            for name in ("mine", "yours"):
+                yield Chart(name, {"n": [seen.count]}, lambda axes: axes.plot([0, 1]))
 
     (tmp_path / "figures").write_text("in the way")
-    with pytest.warns(UserWarning, match="test_mine could not be drawn: FileExistsError"):
+    with pytest.warns(UserWarning, match="could not be drawn") as said:
         trainer(tmp_path).test(Own(), TheirData(), verbose=False)
+    (line,) = [str(each.message) for each in said if "could not be drawn" in str(each.message)]
+    assert line.startswith(f"figures into {tmp_path / 'figures'} could not be drawn: FileExists")
+
+
+def test_answers_that_do_not_fit_together_end_no_run(tmp_path):
+    """Sequences of another length in every batch, say."""
+
+    class Growing(Theirs):
+        def test_step(self, batch, batch_idx):
+            answers = torch.zeros(4, 3 + batch_idx)
+            return {"prediction": answers, "target": answers}
+
+    with pytest.warns(UserWarning, match="no figures"):
+        trainer(tmp_path).test(Growing(), TheirData(), verbose=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_modules_that_return_no_answers_draw_nothing(tmp_path):

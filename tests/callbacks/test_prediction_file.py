@@ -285,7 +285,7 @@ def test_what_is_read_is_not_written_over(lit, fit, tmp_path):
     where = ("--data.predict_path", new, "--output", new, "--overwrite")
     done = lit("predict", "--ckpt_path", "best", *data, *where)
     assert done.status == 2
-    assert "is what is read: give another name" in done.err
+    assert "would replace what is read: give another name" in done.err
     assert new.read_text() == "x\n1\n"
 
 

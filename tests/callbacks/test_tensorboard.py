@@ -241,3 +241,35 @@ def test_a_foreign_checkpoint_callback_changes_nothing(tmp_path):
 def test_histograms_of_no_epoch_are_refused():
     with pytest.raises(ValueError, match="every_n_epochs must be at least 1, found 0"):
         Histograms(every_n_epochs=0)
+
+
+def test_an_epoch_without_validation_repeats_nothing(tmp_path):
+    train(Line(), tmp_path, [EpochAxis()], max_epochs=4, check_val_every_n_epoch=2)
+    assert list(points(tmp_path / "run", "epochs/val/loss")) == [2, 4]
+    assert list(points(tmp_path / "run", "epochs/train/loss")) == [1, 2, 3, 4]
+
+
+def test_a_callback_serves_a_second_run(tmp_path):
+    callbacks = [GradientNorm(), TensorBoardTabs(), Histograms()]
+    for name in ("first", "second"):
+        train(Line(), tmp_path / name, callbacks)
+        found = events(tmp_path / name / "run").Tags()
+        assert "train/gradient_norm" in found["scalars"]
+        assert "weights/line.weight" in found["histograms"]
+        assert "custom_scalars__config__" in found["tensors"]
+
+
+def test_lazy_layers_are_not_counted(tmp_path):
+    class Lazy(Line):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = torch.nn.LazyLinear(1)
+
+    train(Lazy(), tmp_path, [TensorBoardTabs()], limit_val_batches=0)
+    assert "LazyLinear" not in text(tmp_path / "run", "model")
+
+
+@pytest.mark.parametrize("callback", ["EpochAxis", "Histograms"])
+def test_a_run_with_what_was_requested_is_evaluated_by_its_folder_alone(fit, lit, callback):
+    run = fit(f"--trainer.callbacks+={callback}", epochs=1)
+    assert lit("validate", "--ckpt_path", run).status == 0

@@ -200,3 +200,10 @@ def test_directions_are_those_of_the_models():
         for name in ("loss", *model.configure_metrics()):
             assert higher_is_better(f"val/{name}") == model.higher_is_better(name), name
     assert higher_is_better("val/somebody's") is None
+
+
+def test_the_table_and_the_numbers_are_two_files(lit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = lit("compare", "a", "b", "--output", "compare.csv")
+    assert done.status == 2
+    assert "is where the numbers of compare.png go" in done.err

@@ -201,3 +201,15 @@ def test_a_sparkline_goes_from_its_lowest_to_its_highest():
     assert sparkline(np.arange(8.0)) == "▁▂▃▄▅▆▇█"
     assert sparkline(np.ones(3)) == "▁▁▁"
     assert len(sparkline(np.arange(1e5))) == 60
+
+
+def test_what_is_read_is_not_written_over(lit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "schedule.csv"
+    table.write_text("x,y\n" + "".join(f"{row % 17},{row % 5}.5\n" for row in range(40)))
+    before = table.read_text()
+    data = ("--data", "CSVDataModule", "--data.path", "schedule.csv", "--data.target", "y")
+    done = lit("schedule", "--model", "LinearRegressor", *data, "--trainer.max_epochs", 2)
+    assert done.status == 2
+    assert "would replace what is read" in done.err
+    assert table.read_text() == before
