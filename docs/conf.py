@@ -21,7 +21,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # signatures with types are longer than what they say
 
 
-def hooks_are_lightnings(app, what, name, obj, skip, options) -> bool | None:  # noqa: ANN001
+def hooks_are_lightnings(app, what, name, obj, skip, options) -> bool | None:  # noqa: ANN001  # Sphinx calls it
     """Leave the Trainer's hooks out of the pages: they are called by the Trainer alone."""
     return True if name.startswith("on_") else None
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
+from lit_course.callbacks.tensorboard import tensorboard_writers
 from lit_course.figures import Chart
 
 
@@ -34,7 +34,7 @@ def show(
             folder = None
         try:
             _show(trainer, name, chart, folder and folder / f"{name}_{chart.name}{suffix}.png")
-        except Exception as error:
+        except Exception as error:  # no picture is worth a run
             _warn(f"{name}_{chart.name}", error)
 
 
@@ -44,7 +44,7 @@ def _made(name: str, charts: Iterable[Chart]) -> Iterator[Chart]:
         for chart in charts:
             last = f" after {chart.name}"
             yield chart
-    except Exception as error:
+    except Exception as error:  # somebody's own `charts` may raise anything
         _warn(f"figures of {name}{last}", error)
 
 
@@ -54,10 +54,10 @@ def _warn(what: str, error: Exception) -> None:
 
 
 def _show(trainer: Trainer, name: str, chart: Chart, path: Path | None) -> None:
-    loggers = [each for each in trainer.loggers if isinstance(each, TensorBoardLogger)]
-    if path is None and not loggers:
+    writers = list(tensorboard_writers(trainer))
+    if path is None and not writers:
         return
     pixels = chart.pixels() if path is None else chart.write(path)
-    for logger in loggers:
+    for writer in writers:
         tag = f"{name}/{chart.name}"
-        logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")
+        writer.add_image(tag, pixels, trainer.global_step, dataformats="HWC")

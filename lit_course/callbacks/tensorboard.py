@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 # What is no setting but knowledge about the data: in hparams.yaml and in the checkpoint.
-NO_SETTINGS = ("schema", "num_classes", "in_features", "num_targets")
+NO_SETTINGS = ("schema", "num_classes", "in_features", "out_features")
 
 
 def tensorboard_writers(trainer: Trainer) -> Iterator[SummaryWriter]:

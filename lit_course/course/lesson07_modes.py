@@ -80,7 +80,7 @@ def layers() -> dict[str, list[Any]]:
     dropped = dropout(ones)
     normalization, x = nn.BatchNorm1d(1), torch.randn(UNITS, 1) * 3 + 10
     trained = normalization(x)
-    after_one = normalization.running_mean.item()  # type: ignore[union-attr]
+    after_one = normalization.running_mean.item()  # type: ignore[union-attr]  # it is tracked
     dropout.eval(), normalization.eval()
     evaluated = normalization(x)
     return {

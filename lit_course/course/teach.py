@@ -75,9 +75,7 @@ def teach(
             console.print(f"picture: {_draw(part, place)}")
     text = json.dumps(_plain(numbers), indent=1, ensure_ascii=False)
     _write(place / ANSWER, text + "\n")
-    console.print(
-        f"\nlesson: {place}   its page: docs/lessons/{number:02}_{CONTENTS[number].file}.md"
-    )
+    console.print(f"\nlesson: {place}   its page: docs/lessons/{number:02}_{entry.file}.md")
     return place
 
 
