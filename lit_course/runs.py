@@ -60,10 +60,10 @@ def release(folder: Path) -> None:
     if any(folder.glob(f"{CHECKPOINTS}/*")):
         return
     with suppress(OSError):
-        for pattern in (CONFIG, "hparams.yaml", "events.out.tfevents.*"):
+        for pattern in (CONFIG, "hparams.yaml", "events.out.tfevents.*", f"{FIGURES}/*_step_0.*"):
             for file in folder.glob(pattern):
                 file.unlink()
-        for empty in (folder / CHECKPOINTS, folder, folder.parent):
+        for empty in (folder / CHECKPOINTS, folder / FIGURES, folder, folder.parent):
             if empty.is_dir():
                 empty.rmdir()
 

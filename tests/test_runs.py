@@ -75,3 +75,12 @@ def test_what_is_not_there_is_refused_with_what_is(tmp_path, monkeypatch, value)
     with pytest.raises(FileNotFoundError) as error:
         runs.resolve(value, tmp_path, "a")
     assert str(found) in str(error.value)
+
+
+def test_a_picture_of_what_never_began_is_given_back_too(tmp_path):
+    folder = runs.claim(tmp_path, "name")
+    (folder / "figures").mkdir()
+    for suffix in ("png", "csv"):
+        (folder / f"figures/train_fitted_curve_step_0.{suffix}").write_text("")
+    runs.release(folder)
+    assert not folder.parent.exists()
